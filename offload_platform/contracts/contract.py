@@ -1,0 +1,118 @@
+"""A contract: everything the platform knows of one offload type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+
+import pandera.polars as pa
+import polars as pl
+
+from offload_platform.contracts.columns import Column, columns_of
+from offload_platform.contracts.readers import Computed, UnknownColumns
+
+
+class Cadence(StrEnum):
+    """How often a feed delivers."""
+
+    WEEKLY = "weekly"
+    DAILY = "daily"
+
+
+@dataclass(frozen=True)
+class CsvFormat:
+    """Wire format of a part: CSV as in RFC 4180, with a header in each part.
+
+    `delimiter` is the expected one; another one is accepted and reported as drift, and so is another order of the
+    columns where they are `ordered`.
+    """
+
+    delimiter: str = ","
+    ordered: bool = True
+
+
+@dataclass(frozen=True)
+class View:
+    """A view that ships with a table: `sql` selects from `{table}`; `columns` documents what it adds."""
+
+    name: str
+    description: str
+    sql: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One offload type: its rows, wire format, natural key and delivery family.
+
+    `key` is the natural key inside one delivery. `family` names the vendor's delivery rhythm, to which a feed
+    gives a cadence. `remarks` are rules whose failure is reported while the row is kept. `views` ship with the
+    table.
+    """
+
+    vendor: str
+    offload_type: str
+    family: str
+    rows: type[pa.DataFrameModel]
+    key: tuple[str, ...]
+    source: str
+    wire: CsvFormat = CsvFormat()
+    remarks: Mapping[str, pl.Expr] = field(default_factory=dict)
+    views: tuple[View, ...] = ()
+
+    @property
+    def table(self) -> str:
+        """Name of the table inside the vendor's schema; a dot in the type's name becomes an underscore."""
+        return self.offload_type.replace(".", "_")
+
+    @property
+    def description(self) -> str:
+        """What one row is, in the words of the contract's docstring."""
+        return " ".join((self.rows.__doc__ or "").split())
+
+    @cached_property
+    def schema(self) -> pa.DataFrameSchema:
+        """The pandera schema: the one statement of types and rules."""
+        return self.rows.to_schema()
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """Columns by warehouse name, in table order."""
+        return columns_of(self.schema)
+
+    @cached_property
+    def wire_columns(self) -> tuple[str, ...]:
+        """Names of the delivered columns that the contract knows, in the order of the contract."""
+        wires = (
+            c.facts.reader.wire for c in self.columns.values() if not isinstance(c.facts.reader, UnknownColumns)
+        )
+        return tuple(dict.fromkeys(wire for wire in wires if wire is not None))
+
+    @cached_property
+    def required_wire_columns(self) -> frozenset[str]:
+        """Delivered columns without which no row can keep the contract."""
+        return frozenset(
+            reader.wire
+            for c in self.columns.values()
+            if not c.nullable
+            and not isinstance(reader := c.facts.reader, UnknownColumns | Computed)
+            and reader.wire is not None
+        )
+
+    @cached_property
+    def version(self) -> str:
+        """Changes when a column, a type, a reader or a rule changes: the same bytes may then load differently."""
+        said = [
+            f"{c.name} {c.dtype} {c.nullable} {_without_callable(c)} {self.schema.columns[c.name].checks}"
+            for c in self.columns.values()
+        ]
+        said += [f"{name} {rule}" for name, rule in self.remarks.items()]
+        return sha256("\n".join([*said, str(self.wire)]).encode()).hexdigest()[:12]
+
+
+def _without_callable(column: Column) -> str:
+    reader = column.facts.reader
+    if isinstance(reader, Computed):
+        return str(reader.expression())
+    return str(reader)

@@ -1,0 +1,113 @@
+"""What a delivery is, and what a vendor's layout must be able to say about the objects below a feed's root."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object of a listing. `key` is relative to the feed's root; `size` is in bytes.
+
+    `etag` is the store's; for folders on disk it is the MD5 of the content. `last_modified` only serves the
+    settle period and is never part of an identity.
+    """
+
+    key: str
+    size: int
+    etag: str
+    last_modified: datetime
+
+
+class Role(StrEnum):
+    """What an object is to the layout."""
+
+    PART = "part"
+    MARKER = "marker"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What a vendor's layout reads from an object's key.
+
+    `folder` is the delivery's folder, `stamp` its time in UTC, `family` the delivery rhythm. `position` orders
+    the parts of one type; `writer` is the job that wrote a part, where the name tells.
+    """
+
+    folder: str
+    stamp: datetime
+    family: str
+    app_id: str
+    offload_type: str
+    role: Role
+    position: tuple[int, int] = (0, 0)
+    writer: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One object of a delivery that holds rows."""
+
+    stored: StoredObject
+    placement: Placement
+
+    @property
+    def key(self) -> str:
+        """The object key, relative to the feed's root."""
+        return self.stored.key
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One folder of one offload type of one app id."""
+
+    folder: str
+    stamp: datetime
+    family: str
+    app_id: str
+    offload_type: str
+    parts: tuple[Part, ...]
+    incomplete_because: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the vendor has finished the delivery, by the rules of its layout."""
+        return self.incomplete_because is None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts as stored."""
+        return sum(part.stored.size for part in self.parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the delivery: a hash of its set of (key, size, ETag)."""
+        said = sorted(f"{p.stored.key}\t{p.stored.size}\t{p.stored.etag}" for p in self.parts)
+        return sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+class Layout(Protocol):
+    """How one vendor names things and what complete means to it."""
+
+    families: Mapping[str, tuple[str, ...]]
+    """Offload types of each delivery rhythm, loaded or not."""
+
+    def place(self, key: str) -> Placement | None:
+        """Read an object's key, relative to the feed's root; None when the layout does not know such a key."""
+
+    def ignores(self, key: str) -> bool:
+        """Whether a key is a by-product of tools (checksum files, archive leftovers) that holds no data."""
+
+    def check_app_id(self, app_id: str) -> str | None:
+        """Say what is wrong with an app id, or None."""
+
+    def incomplete_because(
+        self, family: str, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]
+    ) -> str | None:
+        """Say why one folder of one app id is not complete, or None.
+
+        `objects` holds the folder's parts by offload type, `expected_types` the types the feed subscribes to.
+        """

@@ -1,0 +1,157 @@
+"""How the delivered text of a cell becomes a value: declarations only, applied by `quality/conform.py`.
+
+A reader names the delivered (wire) column that it reads. Where text is present and no value comes of it,
+the row has a cast failure, unless the reader says that such text means "no value".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+
+def delivered(wire: str) -> pl.Expr:
+    """The delivered text of a wire column, for expressions of `Computed` readers; an empty cell is null."""
+    return pl.col(wire_name(wire))
+
+
+def wire_name(wire: str) -> str:
+    """The name under which a delivered column stands beside the typed columns in one frame."""
+    return f"wire:{wire}"
+
+
+@dataclass(frozen=True)
+class TextCell:
+    """Text as delivered; an empty cell is null.
+
+    `lower` folds the case, `suffix` is cut off; `masked` is a pattern and `absent` holds texts that mean null.
+    """
+
+    wire: str
+    lower: bool = False
+    suffix: str | None = None
+    masked: str | None = None
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NumberCell:
+    """A decimal number. Values in `absent` mean null and are compared as numbers, so -1, -1.0 and -1e0 are one.
+
+    `misfit_to_extra` keeps text that is no number in the `extra` column and reports it, where the type of the
+    column is only known from samples; otherwise the row goes to quarantine.
+    """
+
+    wire: str
+    absent: tuple[float, ...] = ()
+    misfit_to_extra: bool = False
+
+
+@dataclass(frozen=True)
+class IntegerCell:
+    """A whole number; values in `absent` mean null. `otherwise` computes the value from typed columns where none is given."""
+
+    wire: str
+    absent: tuple[int, ...] = ()
+    otherwise: Callable[[], pl.Expr] | None = None
+
+
+@dataclass(frozen=True)
+class BooleanCell:
+    """`true` or `false` in any case."""
+
+    wire: str
+    misfit_to_extra: bool = False
+
+
+@dataclass(frozen=True)
+class InstantCell:
+    """An ISO 8601 time with an offset, as UTC instant. Text in `open_marks` means "not ended yet" and gives null."""
+
+    wire: str
+    open_marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WallClockCell:
+    """The wall clock of the same cell that an `InstantCell` reads."""
+
+    wire: str
+
+
+@dataclass(frozen=True)
+class OffsetCell:
+    """Minutes between wall clock and UTC of the same cell that an `InstantCell` reads."""
+
+    wire: str
+
+
+@dataclass(frozen=True)
+class TextListCell:
+    """A JSON list of texts in a cell. Text that does not begin like JSON is a list of one, unless `bare_word` is off.
+
+    With `optional`, text that is no JSON list gives null and is no failure.
+    """
+
+    wire: str
+    bare_word: bool = True
+    optional: bool = False
+    misfit_to_extra: bool = False
+
+
+@dataclass(frozen=True)
+class JsonObjectCell:
+    """A JSON object, kept as JSON text."""
+
+    wire: str
+
+
+@dataclass(frozen=True)
+class JsonMemberCell:
+    """One text member of the JSON object that a `JsonObjectCell` reads."""
+
+    wire: str
+    member: str
+
+
+@dataclass(frozen=True)
+class PointsCell:
+    """Position fixes in either wire shape: `{"waypoints": [{"latitude": …}]}` or `[[latitude, longitude, time]]`.
+
+    A fix without latitude or longitude is a cast failure; an unreadable time leaves the fix without one.
+    """
+
+    wire: str
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A value computed from typed columns (`pl.col`) and delivered text (`delivered`), after the cells are read.
+
+    Computed columns are worked out in the order of the contract; `wire` names the delivered column it rests on.
+    """
+
+    expression: Callable[[], pl.Expr]
+    wire: str | None = None
+
+
+@dataclass(frozen=True)
+class UnknownColumns:
+    """The `extra` column: delivered columns that the contract does not know, as a JSON object of texts."""
+
+
+CellReader = (
+    TextCell
+    | NumberCell
+    | IntegerCell
+    | BooleanCell
+    | InstantCell
+    | WallClockCell
+    | OffsetCell
+    | TextListCell
+    | JsonObjectCell
+    | JsonMemberCell
+    | PointsCell
+)
+JsonReader = TextListCell | JsonObjectCell | JsonMemberCell | PointsCell
+Reader = CellReader | Computed | UnknownColumns

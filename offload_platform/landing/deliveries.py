@@ -1,0 +1,102 @@
+"""From a listing to deliveries: which are there, which are complete, and which one of a partition counts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from offload_platform.contracts.deliveries import Delivery, Part, Role, StoredObject
+from offload_platform.settings import Feed
+from offload_platform.vendors import vendor_named
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a listing of one feed's root shows.
+
+    `deliveries` are those of the feed's app id and subscribed types, newest first. `unrecognised` are keys that the
+    layout does not know; `other_app_ids` and `other_types` count recognised objects that the feed does not load.
+    """
+
+    deliveries: tuple[Delivery, ...]
+    unrecognised: tuple[str, ...]
+    other_app_ids: Mapping[str, int]
+    other_types: Mapping[str, int]
+
+    def of_type(self, offload_type: str) -> tuple[Delivery, ...]:
+        """Deliveries of one offload type, newest first."""
+        return tuple(d for d in self.deliveries if d.offload_type == offload_type)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The deliveries of one partition: the newest complete one counts, older complete ones are superseded."""
+
+    chosen: Delivery | None
+    superseded: tuple[Delivery, ...]
+    incomplete: tuple[Delivery, ...]
+
+
+def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None = None) -> Discovery:
+    """Group a listing into deliveries by the vendor's layout; `now` decides the settle period."""
+    layout = vendor_named(feed.vendor).layout
+    contracts = vendor_named(feed.vendor).contracts
+    now = now or datetime.now(UTC)
+    folders: dict[tuple[str, str], list[Part]] = {}
+    newest: dict[str, datetime] = {}
+    unrecognised: list[str] = []
+    other_app_ids: dict[str, int] = {}
+    other_types: dict[str, int] = {}
+    for stored in listing:
+        placement = layout.place(stored.key)
+        if placement is None:
+            if not layout.ignores(stored.key):
+                unrecognised.append(stored.key)
+        elif placement.app_id != feed.app_id:
+            other_app_ids[placement.app_id] = other_app_ids.get(placement.app_id, 0) + 1
+        elif placement.family not in feed.cadence or placement.offload_type not in contracts:
+            other_types[placement.offload_type] = other_types.get(placement.offload_type, 0) + 1
+        else:
+            newest[placement.folder] = max(newest.get(placement.folder, stored.last_modified), stored.last_modified)
+            if placement.role is Role.PART:
+                folders.setdefault((placement.family, placement.folder), []).append(Part(stored, placement))
+    deliveries = []
+    for (family, folder), parts in folders.items():
+        by_type: dict[str, list[Part]] = {}
+        for part in sorted(parts, key=lambda p: (p.placement.position, p.key)):
+            by_type.setdefault(part.placement.offload_type, []).append(part)
+        because = layout.incomplete_because(family, by_type, feed.expected_types(family))
+        because = because or _unsettled(feed, newest[folder], now)
+        deliveries += [
+            Delivery(
+                folder, parts[0].placement.stamp, family, feed.app_id, offload_type, tuple(by_type[offload_type]), because
+            )
+            for offload_type in by_type
+            if offload_type in feed.expected_types(family)
+        ]
+    return Discovery(
+        tuple(sorted(deliveries, key=lambda d: (d.stamp, d.folder, d.offload_type), reverse=True)),
+        tuple(unrecognised),
+        other_app_ids,
+        other_types,
+    )
+
+
+def choose(deliveries: Sequence[Delivery]) -> Choice:
+    """Decide among the deliveries of one type whose stamps fall into one partition; order does not matter."""
+    newest_first = sorted(deliveries, key=lambda d: (d.stamp, d.folder), reverse=True)
+    complete = [d for d in newest_first if d.is_complete]
+    return Choice(
+        chosen=complete[0] if complete else None,
+        superseded=tuple(complete[1:]),
+        incomplete=tuple(d for d in newest_first if not d.is_complete),
+    )
+
+
+def _unsettled(feed: Feed, last_change: datetime, now: datetime) -> str | None:
+    settled_at = last_change + timedelta(hours=feed.settle_hours)
+    if feed.settle_hours and now < settled_at:
+        return (
+            f"changed {last_change:%Y-%m-%d %H:%M} UTC, counts as complete from {settled_at:%Y-%m-%d %H:%M} UTC "
+            f"(settle_hours: {feed.settle_hours:g})"
+        )
+    return None

@@ -1,0 +1,112 @@
+"""The fingerprint of a part: header, delimiter, line end, encoding and compression, read before any row is parsed.
+
+Everything that silently spoils a load elsewhere (another delimiter, a byte-order mark, swapped columns, a missing
+header) is decided here: read around it and report it, or refuse the part.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from offload_platform.contracts.contract import Contract
+from offload_platform.landing.errors import UntrustedPart
+from offload_platform.quality.drift import Drift, DriftKind
+
+DELIMITERS = (",", ";", "\t", "|")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00": "UTF-32"}
+_LONGEST_HEADER = 1 << 20
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the first bytes of a part say about the rest. `columns` are the delivered names in delivered order."""
+
+    columns: tuple[str, ...]
+    delimiter: str
+    line_end: str
+    has_byte_order_mark: bool
+    compression: str
+
+
+def read_fingerprint(
+    chunks: Iterator[bytes], key: str, contract: Contract, *, compressed: bool
+) -> tuple[Fingerprint, bytes]:
+    """Read the header of a part; returns the fingerprint and the bytes that were read past the header.
+
+    Raises:
+        UntrustedPart: when the part has no usable header; the message names the object key and line 1.
+    """
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if b"\n" in chunk or len(head) > _LONGEST_HEADER:
+            break
+    if not head:
+        raise UntrustedPart(f"{key}: the part is empty, not even a header. Ask the vendor to deliver it anew.")
+    for mark, encoding in _OTHER_ENCODINGS.items():
+        if head.startswith(mark):
+            raise UntrustedPart(f"{key}: line 1: the part is {encoding}, not UTF-8. Ask the vendor for UTF-8.")
+    has_mark = head.startswith(_BYTE_ORDER_MARK)
+    head = head.removeprefix(_BYTE_ORDER_MARK)
+    line, newline, rest = head.partition(b"\n")
+    if len(line) > _LONGEST_HEADER:
+        raise UntrustedPart(f"{key}: line 1 is longer than {_LONGEST_HEADER:,} bytes, so it is no header.")
+    line_end = "CRLF" if line.endswith(b"\r") else "LF"
+    try:
+        header = line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UntrustedPart(f"{key}: line 1: the header is not UTF-8 (byte {error.start + 1}).") from error
+    delimiter, columns = _columns(header, contract)
+    _refuse_unusable(key, columns, contract)
+    return (
+        Fingerprint(columns, delimiter, line_end if newline else "none", has_mark, "gzip" if compressed else "none"),
+        rest,
+    )
+
+
+def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
+    """Differences between a part's fingerprint and the contract."""
+    delivered, known = set(fingerprint.columns), set(contract.wire_columns)
+    drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, "kept in extra") for c in fingerprint.columns if c not in known]
+    drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c not in delivered]
+    expected_order = [c for c in contract.wire_columns if c in delivered]
+    delivered_order = [c for c in fingerprint.columns if c in known]
+    if contract.wire.ordered and expected_order != delivered_order:
+        moved = next(d for d, e in zip(delivered_order, expected_order, strict=True) if d != e)
+        drift.append(Drift(DriftKind.COLUMN_ORDER, moved, "columns are bound by name; first column out of place"))
+    if fingerprint.delimiter != contract.wire.delimiter:
+        drift.append(Drift(DriftKind.DELIMITER, None, f"{fingerprint.delimiter!r} instead of {contract.wire.delimiter!r}"))
+    if fingerprint.has_byte_order_mark:
+        drift.append(Drift(DriftKind.BYTE_ORDER_MARK, None, "UTF-8 byte-order mark before the header"))
+    return drift
+
+
+def _columns(header: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
+    """The delimiter under which most names of the header are names of the contract, and the names."""
+    known = set(contract.wire_columns)
+
+    def names(delimiter: str) -> tuple[str, ...]:
+        fields = next(csv.reader([header], delimiter=delimiter), [])
+        return tuple(name.strip() for name in fields)
+
+    order = (contract.wire.delimiter, *(d for d in DELIMITERS if d != contract.wire.delimiter))
+    best = max(order, key=lambda d: sum(name in known for name in names(d)))
+    return best, names(best)
+
+
+def _refuse_unusable(key: str, columns: tuple[str, ...], contract: Contract) -> None:
+    known = set(contract.wire_columns)
+    if not any(name in known for name in columns):
+        shown = ", ".join(columns)[:120]
+        raise UntrustedPart(
+            f"{key}: line 1: no header: none of its fields is a column of {contract.offload_type} ({shown!r}). "
+            "Ask the vendor to deliver the part with its header."
+        )
+    if doubled := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UntrustedPart(f"{key}: line 1: column {doubled[0]!r} stands twice in the header, so its value is unclear.")
+    if missing := sorted(contract.required_wire_columns - set(columns)):
+        raise UntrustedPart(
+            f"{key}: line 1: column {missing[0]!r} is missing, without which no row keeps the contract of "
+            f"{contract.offload_type}. Ask the vendor, or change the contract."
+        )

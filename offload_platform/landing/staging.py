@@ -1,0 +1,264 @@
+"""Stages a delivery: fetch, verify, parse, convert and validate each part, and leave the result on local disk.
+
+No database lock is held here, and memory is bounded by the block size. What is staged is either complete and
+accounted for row by row, or an error: a part that cannot be trusted fails the whole delivery.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.deliveries import Delivery, Part
+from offload_platform.landing import records
+from offload_platform.landing.decompress import chunks, is_gzip
+from offload_platform.landing.errors import DamagedBody, UntrustedPart
+from offload_platform.landing.fingerprint import Fingerprint, header_drift, read_fingerprint
+from offload_platform.landing.store import DeliveryStore, etag_is_md5
+from offload_platform.quality.conform import Conformer
+from offload_platform.quality.drift import Drift, DriftCounter, DriftKind
+from offload_platform.quality.json_cells import JsonCells
+from offload_platform.quality.validate import validate
+
+_FEWEST_TO_REFUSE = 1000
+_FETCHES_OF_A_DAMAGED_PART = 2
+_WORKERS = 2
+
+QUARANTINE_SCHEMA = {records.LINE: pl.Int64, "reasons": pl.List(pl.String), "raw": pl.String}
+
+
+@dataclass(frozen=True)
+class StagedPart:
+    """One part, staged. Files are Arrow IPC: rows with the contract's columns and `line`, and quarantined rows.
+
+    `lines` counts physical lines after the header, `rows_in` records; `reasons` counts quarantined rows by reason (a
+    row with two reasons counts under both).
+    """
+
+    part: Part
+    checksum: str
+    fingerprint: Fingerprint
+    lines: int
+    rows_in: int
+    loaded: int
+    quarantined: int
+    reasons: dict[str, int]
+    drift: list[Drift]
+    row_files: tuple[Path, ...]
+    quarantine_files: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        if self.rows_in != self.loaded + self.quarantined:
+            raise AssertionError(
+                f"{self.part.key}: {self.rows_in:,} rows in, but {self.loaded:,} loaded and "
+                f"{self.quarantined:,} quarantined"
+            )
+
+
+@dataclass(frozen=True)
+class StagedDelivery:
+    """A whole delivery, staged in a folder of its own."""
+
+    delivery: Delivery
+    contract: Contract
+    parts: tuple[StagedPart, ...]
+
+    @property
+    def rows_in(self) -> int:
+        """Rows in all parts."""
+        return sum(part.rows_in for part in self.parts)
+
+    @property
+    def loaded(self) -> int:
+        """Rows that keep the contract."""
+        return sum(part.loaded for part in self.parts)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows set aside."""
+        return sum(part.quarantined for part in self.parts)
+
+    @property
+    def drift(self) -> list[Drift]:
+        """What all parts show beside the contract."""
+        return [drift for part in self.parts for drift in part.drift]
+
+
+def stage(
+    store: DeliveryStore,
+    delivery: Delivery,
+    contract: Contract,
+    folder: Path,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> StagedDelivery:
+    """Stage every part of a delivery into a folder; `on_progress` is told the stored bytes of each finished part.
+
+    Raises:
+        LandingError: one part cannot be fetched or trusted; the message names it and says what to do.
+    """
+
+    def stage_one(part: Part) -> StagedPart:
+        staged = _stage_part(store, part, contract, folder)
+        on_progress(part.stored.size)
+        return staged
+
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        parts = tuple(workers.map(stage_one, delivery.parts))
+    return StagedDelivery(delivery, contract, parts)
+
+
+def _stage_part(store: DeliveryStore, part: Part, contract: Contract, folder: Path) -> StagedPart:
+    spool = folder / f"{_file_stem(part)}.spool"
+    try:
+        for attempt in range(1, _FETCHES_OF_A_DAMAGED_PART + 1):
+            store.fetch(part.stored, spool)
+            try:
+                return _stage_spooled(store, part, contract, spool)
+            except DamagedBody:
+                # A checksum that fits proves that the store holds these very bytes; another fetch brings no others.
+                if etag_is_md5(part.stored.etag) or attempt == _FETCHES_OF_A_DAMAGED_PART:
+                    raise
+    finally:
+        spool.unlink(missing_ok=True)
+    raise AssertionError("unreachable")
+
+
+def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, spool: Path) -> StagedPart:
+    compressed = is_gzip(spool)
+    newlines = _NewlineCounter(chunks(spool, part.key))
+    fingerprint, rest = read_fingerprint(newlines, part.key, contract, compressed=compressed)
+    tally = _Tally(contract, header_drift(fingerprint, contract))
+    with JsonCells() as json_cells:
+        conformer = Conformer(contract, fingerprint.columns, json_cells)
+        for block in records.read_blocks(newlines, rest, part.key):
+            stem = spool.with_name(f"{_file_stem(part)}-{block.first_line:010d}")
+            _stage_block(block, fingerprint, conformer, contract, tally, stem)
+            _refuse_if_mostly_bad(store, part, tally)
+    if tally.lines != newlines.lines_after_header:
+        raise AssertionError(f"{part.key}: {tally.lines:,} of {newlines.lines_after_header:,} lines were read")
+    return StagedPart(
+        part=part,
+        checksum="md5" if etag_is_md5(part.stored.etag) else "gzip crc" if compressed else "size only",
+        fingerprint=fingerprint,
+        lines=tally.lines,
+        rows_in=tally.lines - tally.blank - tally.continued,
+        loaded=tally.loaded,
+        quarantined=tally.quarantined,
+        reasons=dict(sorted(tally.reasons.items())),
+        drift=tally.all_drift(fingerprint),
+        row_files=tuple(tally.row_files),
+        quarantine_files=tuple(tally.quarantine_files),
+    )
+
+
+def _stage_block(
+    block: records.Block,
+    fingerprint: Fingerprint,
+    conformer: Conformer,
+    contract: Contract,
+    tally: "_Tally",
+    stem: Path,
+) -> None:
+    found = records.parse(block, fingerprint.columns, fingerprint.delimiter)
+    lines = found.rows[records.LINE]
+    conformed = conformer.conform(found.rows.drop(records.LINE))
+    broken = validate(conformed, contract)
+    good = conformed.rows.with_columns(lines)
+    quarantined = found.rejected
+    if broken.height:
+        positions = broken["row"]
+        bad_lines = lines.gather(positions)
+        breaking = pl.DataFrame({records.LINE: bad_lines, "reasons": broken["reasons"], "raw": block.raw(bad_lines)})
+        quarantined = pl.concat([quarantined, breaking]).sort(records.LINE)
+        is_good = pl.Series([True]).new_from_index(0, good.height).scatter(positions, False)
+        good = good.filter(is_good)
+    tally.add(block, found, good, quarantined)
+    tally.drift.count(good, conformed.misfits)
+    if good.height:
+        tally.row_files.append(stem.with_suffix(".rows"))
+        good.write_ipc(tally.row_files[-1], compression="uncompressed")
+    if quarantined.height:
+        tally.quarantine_files.append(stem.with_suffix(".quarantine"))
+        quarantined.write_ipc(tally.quarantine_files[-1], compression="uncompressed")
+
+
+def _refuse_if_mostly_bad(store: DeliveryStore, part: Part, tally: "_Tally") -> None:
+    rows = tally.loaded + tally.quarantined
+    limit = store.feed.quarantine_limit
+    if tally.quarantined >= _FEWEST_TO_REFUSE and tally.quarantined > limit * rows:
+        reason, count = tally.reasons.most_common(1)[0]
+        raise UntrustedPart(
+            f"{part.key}: {tally.quarantined:,} of the first {rows:,} rows break the contract, more than the limit of "
+            f"{limit:.0%}; most often {reason!r} ({count:,} rows), first at line {tally.first_bad_line:,}. Ask the "
+            "vendor, mend the contract, or raise quarantine_limit of the feed."
+        )
+
+
+@dataclass
+class _Tally:
+    """Adds up the blocks of one part."""
+
+    contract: Contract
+    header: list[Drift]
+    lines: int = 0
+    blank: int = 0
+    continued: int = 0
+    loaded: int = 0
+    quarantined: int = 0
+    carriage_returns: int = 0
+    first_bad_line: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    row_files: list[Path] = field(default_factory=list)
+    quarantine_files: list[Path] = field(default_factory=list)
+    drift: DriftCounter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.drift = DriftCounter(self.contract)
+
+    def add(
+        self, block: records.Block, found: records.Records, good: pl.DataFrame, quarantined: pl.DataFrame
+    ) -> None:
+        self.lines += block.lines
+        self.blank += found.blank
+        self.continued += found.continued
+        self.loaded += good.height
+        self.quarantined += quarantined.height
+        self.carriage_returns += block.content.count(b"\r\n")
+        if quarantined.height:
+            self.first_bad_line = self.first_bad_line or quarantined[records.LINE][0]
+            self.reasons.update(dict(quarantined["reasons"].explode().value_counts().rows()))
+
+    def all_drift(self, fingerprint: Fingerprint) -> list[Drift]:
+        expected = self.lines if fingerprint.line_end == "CRLF" else 0
+        mixed = [Drift(DriftKind.LINE_END, None, "line ends are mixed: CRLF and LF in one part")]
+        # The last line may stand without a line end.
+        is_mixed = abs(self.carriage_returns - expected) > 1
+        return self.header + (mixed if is_mixed else []) + self.drift.found()
+
+
+class _NewlineCounter(Iterator[bytes]):
+    """Passes chunks on and counts their lines, as an account that is independent of the parser."""
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self._source = source
+        self._newlines = 0
+        self._last = b"\n"
+
+    def __next__(self) -> bytes:
+        chunk = next(self._source)
+        self._newlines += chunk.count(b"\n")
+        self._last = chunk[-1:] or self._last
+        return chunk
+
+    @property
+    def lines_after_header(self) -> int:
+        return self._newlines + (self._last != b"\n") - 1
+
+
+def _file_stem(part: Part) -> str:
+    number, file = part.placement.position
+    return f"part-{number:05d}-{file:03d}"

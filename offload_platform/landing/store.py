@@ -1,0 +1,176 @@
+"""One client for `s3://` and `file://` roots. It lists and gets below the root, and does nothing else.
+
+A vendor's read-only policy allows a listing of `<root>/` and reads below it: no listing without a prefix, no call on
+the bucket, no write (offloads document, example of IAM user permissions).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import obstore
+from botocore.exceptions import BotoCoreError
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, PreconditionError
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+from offload_platform.contracts.deliveries import StoredObject
+from offload_platform.landing.errors import DamagedBody, PartChanged, SourceUnavailable
+from offload_platform.settings import Feed
+
+_CHUNK_BYTES = 1 << 20
+_ATTEMPTS = 3
+
+
+class DeliveryStore:
+    """Reads the objects below one feed's root; keys are relative to the root."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        url = urlsplit(feed.url)
+        self._folder = Path(unquote(url.path)) if url.scheme == "file" else None
+        self._root = "" if self._folder else url.path.strip("/") + "/"
+        self._store: ObjectStore = (
+            _open_folder(feed, self._folder) if self._folder else _open_bucket(feed, url.netloc)
+        )
+
+    def list_objects(self) -> list[StoredObject]:
+        """All objects below the root, sorted by key; folder placeholders are left out.
+
+        Raises:
+            SourceUnavailable: when the root cannot be listed.
+        """
+        found = []
+        try:
+            for batch in obstore.list(self._store, prefix=self._root or None):
+                for item in batch:
+                    if item["path"].endswith("/"):
+                        continue
+                    key = item["path"].removeprefix(self._root)
+                    found.append(
+                        StoredObject(
+                            key=key,
+                            size=item["size"],
+                            etag=self._content_md5(key) if self._folder else (item["e_tag"] or "").strip('"'),
+                            last_modified=item["last_modified"],
+                        )
+                    )
+        except (BaseError, BotoCoreError, OSError) as error:
+            raise SourceUnavailable(self._explain("list", "", error)) from error
+        return sorted(found, key=lambda o: o.key)
+
+    def fetch(self, wanted: StoredObject, target: Path) -> None:
+        """Copy one object to a local file and prove that it is the object that was listed.
+
+        Size is always compared; the MD5 is, wherever the ETag is one (objects of a single upload part). A body that
+        is broken on the way is fetched again, up to three times.
+
+        Raises:
+            PartChanged: the object was replaced or removed since the listing.
+            DamagedBody: the bytes stay wrong.
+            SourceUnavailable: the store cannot be read.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                digest = hashlib.md5(usedforsecurity=False)
+                size = 0
+                with target.open("wb") as copy:
+                    for chunk in self._body(wanted):
+                        digest.update(chunk)
+                        size += len(chunk)
+                        copy.write(chunk)
+                self._verify(wanted, size, digest.hexdigest())
+                return
+            except DamagedBody:
+                if attempt == _ATTEMPTS:
+                    raise
+
+    def _body(self, wanted: StoredObject) -> Iterator[bytes]:
+        try:
+            result = obstore.get(
+                self._store,
+                self._root + wanted.key,
+                options={} if self._folder else {"if_match": f'"{wanted.etag}"'},
+            )
+            for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+                yield bytes(chunk)
+        except (PreconditionError, NotFoundError) as error:
+            raise PartChanged(
+                f"{wanted.key}: replaced or removed since the listing. Run the partition again to load what is there now."
+            ) from error
+        except (BaseError, BotoCoreError, OSError) as error:
+            raise SourceUnavailable(self._explain("read", wanted.key, error)) from error
+
+    def _verify(self, wanted: StoredObject, size: int, md5: str) -> None:
+        if size != wanted.size:
+            raise DamagedBody(
+                f"{wanted.key}: {size:,} bytes arrived, the listing says {wanted.size:,}. Run the partition again; "
+                "if it stays so, ask the vendor to deliver the part anew."
+            )
+        if etag_is_md5(wanted.etag) and md5 != wanted.etag:
+            raise DamagedBody(
+                f"{wanted.key}: the checksum of the bytes is {md5}, the store says {wanted.etag}. Run the partition "
+                "again; if it stays so, ask the vendor to deliver the part anew."
+            )
+
+    def _content_md5(self, key: str) -> str:
+        assert self._folder is not None
+        with (self._folder / key).open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+    def _explain(self, action: str, key: str, error: Exception) -> str:
+        what = f"{self.feed.name}: cannot {action} {self.feed.url}/{key}".rstrip("/")
+        said = str(error)
+        if isinstance(error, PermissionDeniedError) or "AccessDenied" in said or "403" in said:
+            step = (
+                "access denied: check the key, and that its policy allows s3:ListBucket with prefix "
+                f"{self._root}* and s3:GetObject below it"
+            )
+        elif "ExpiredToken" in said or "InvalidToken" in said:
+            step = "the credentials have expired: renew them and run again"
+        elif isinstance(error, BotoCoreError) or "credential" in said.lower():
+            step = "no usable credentials: set aws_profile in the feed, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        elif isinstance(error, FileNotFoundError | NotFoundError):
+            step = "it does not exist: check the url of the feed"
+        else:
+            step = "check url, endpoint_url and region of the feed, and the network"
+        return f"{what}: {step}. ({_first_line(said)})"
+
+
+def etag_is_md5(etag: str) -> bool:
+    """Whether an ETag is the MD5 of the content, as it is for objects of a single upload part without KMS."""
+    return len(etag) == 32 and all(c in "0123456789abcdef" for c in etag)
+
+
+def _open_folder(feed: Feed, folder: Path) -> LocalStore:
+    if not folder.is_dir():
+        raise SourceUnavailable(f"{feed.name}: {folder} is no folder: check the url of the feed")
+    return LocalStore(folder)
+
+
+def _open_bucket(feed: Feed, bucket: str) -> S3Store:
+    try:
+        session = boto3.Session(profile_name=feed.aws_profile, region_name=feed.region)
+        provider = Boto3CredentialProvider(session)
+    except (BotoCoreError, ValueError) as error:
+        raise SourceUnavailable(
+            f"{feed.name}: no usable credentials ({_first_line(str(error))}): set aws_profile in the feed, or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+        ) from error
+    insecure = (feed.endpoint_url or "").startswith("http://")
+    return S3Store(
+        bucket,
+        endpoint=feed.endpoint_url,
+        region=feed.region,
+        credential_provider=provider,
+        virtual_hosted_style_request=feed.endpoint_url is None,
+        client_options={"allow_http": insecure, "timeout": timedelta(minutes=10), "connect_timeout": timedelta(seconds=10)},
+        retry_config={"max_retries": 8, "retry_timeout": timedelta(minutes=3)},
+    )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:300] if text.strip() else "no further word"

@@ -1,0 +1,232 @@
+"""Delivered text into the contract's typed columns, with the cells that would not convert.
+
+Nothing is dropped here: every row of the input is in the output, typed, and `failures` names the cells in which
+text was present and no value came of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from offload_platform.contracts.columns import Column
+from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.readers import (
+    BooleanCell,
+    Computed,
+    InstantCell,
+    IntegerCell,
+    JsonObjectCell,
+    NumberCell,
+    OffsetCell,
+    PointsCell,
+    Reader,
+    TextCell,
+    TextListCell,
+    UnknownColumns,
+    WallClockCell,
+    wire_name,
+)
+from offload_platform.quality import timestamps
+from offload_platform.quality.json_cells import JsonCells, is_json_reader
+
+_FAULTS: dict[type, str] = {
+    NumberCell: "not a number",
+    IntegerCell: "not a whole number",
+    BooleanCell: "not true or false",
+    InstantCell: "not a time with an offset",
+    TextListCell: "not a JSON list",
+    JsonObjectCell: "not a JSON object",
+    PointsCell: "not a list of fixes",
+}
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """Typed rows, one for each input row and in its order.
+
+    `failures` has a row for each cell that would not convert: `row` (position), `column`, `reason`. `misfits`
+    counts cells by column whose text went to `extra` because the contract says so.
+    """
+
+    rows: pl.DataFrame
+    failures: pl.DataFrame
+    misfits: dict[str, int]
+
+
+FAILURE_SCHEMA = {"row": pl.UInt32, "column": pl.String, "reason": pl.String}
+
+
+class Conformer:
+    """Converts blocks of one part, whose delivered columns are known from its header."""
+
+    def __init__(self, contract: Contract, delivered_columns: Sequence[str], json_cells: JsonCells) -> None:
+        self._columns = list(contract.columns.values())
+        self._missing = [w for w in contract.wire_columns if w not in set(delivered_columns)]
+        self._unknown = [w for w in delivered_columns if w not in set(contract.wire_columns)]
+        self._json_cells = json_cells
+
+    def conform(self, delivered: pl.DataFrame) -> Conformed:
+        """Convert a block of delivered text; its columns are named by `wire_name`, an empty cell is null."""
+        frame = delivered.with_columns(pl.lit(None, dtype=pl.String).alias(wire_name(w)) for w in self._missing)
+        frame = frame.with_columns(self._clocks(frame))
+        typed = frame.select(
+            expression.alias(c.name)
+            for c in self._columns
+            if (expression := _scalar(c.facts.reader)) is not None
+        )
+        typed = typed.with_columns(
+            self._json_cells.decode(frame[wire_name(c.facts.reader.wire)], c.facts.reader).alias(c.name)  # type: ignore[union-attr, arg-type]
+            for c in self._columns
+            if is_json_reader(c.facts.reader)
+        )
+        failures, misfits = self._failures(frame, typed)
+        return Conformed(self._completed(frame, typed, misfits), failures, {c: s.sum() for c, s in misfits.items()})
+
+    def _clocks(self, frame: pl.DataFrame) -> list[pl.Series]:
+        """Wall clock and offset of every cell that holds a time, read once for all columns that need it."""
+        marks: dict[str, tuple[str, ...]] = {
+            c.facts.reader.wire: c.facts.reader.open_marks
+            for c in self._columns
+            if isinstance(c.facts.reader, InstantCell)
+        }
+        clocks: list[pl.Series] = []
+        for wire, open_marks in marks.items():
+            text = frame[wire_name(wire)]
+            quick = frame.select(
+                local=timestamps.wall_clock(pl.col(wire_name(wire))),
+                offset=timestamps.offset_minutes(pl.col(wire_name(wire))),
+            )
+            left = quick.select(pl.col("local").is_null() | pl.col("offset").is_null()).to_series()
+            rows = (left & text.is_not_null() & ~text.is_in(list(open_marks))).arg_true()
+            if rows.len():
+                general = timestamps.general(text.gather(rows))
+                quick = quick.with_columns(
+                    quick["local"].scatter(rows, general["local"]), quick["offset"].scatter(rows, general["offset"])
+                )
+            readable = quick["local"].is_not_null() & quick["offset"].is_not_null()
+            whole = quick.select(pl.when(readable).then(pl.all()))
+            clocks += [whole["local"].alias(f"local:{wire}"), whole["offset"].alias(f"offset:{wire}")]
+        return clocks
+
+    def _failures(self, frame: pl.DataFrame, typed: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+        checks = {
+            c.name: pl.col(wire_name(c.facts.reader.wire)).is_not_null()  # type: ignore[union-attr]
+            & pl.col(c.name).is_null()
+            & ~_means_none(c.facts.reader)
+            for c in self._columns
+            if type(c.facts.reader) in _FAULTS and not getattr(c.facts.reader, "optional", False)
+        }
+        if not checks:
+            return pl.DataFrame(schema=FAILURE_SCHEMA), {}
+        wires = frame.select(pl.col("^wire:.*$"))
+        both = pl.concat([wires, typed], how="horizontal")
+        failed = both.select(rule.fill_null(False).alias(name) for name, rule in checks.items())
+        bad = [name for name, any_bad in failed.select(pl.all().any()).row(0, named=True).items() if any_bad]
+        readers = {c.name: c.facts.reader for c in self._columns}
+        misfits = {name: failed[name] for name in bad if getattr(readers[name], "misfit_to_extra", False)}
+        cases = [
+            pl.DataFrame({"row": failed[name].arg_true()}).with_columns(
+                column=pl.lit(name), reason=pl.lit(f"{name}: {_FAULTS[type(readers[name])]}")
+            )
+            for name in bad
+            if name not in misfits
+        ]
+        return (pl.concat(cases) if cases else pl.DataFrame(schema=FAILURE_SCHEMA)), misfits
+
+    def _completed(self, frame: pl.DataFrame, typed: pl.DataFrame, misfits: dict[str, pl.Series]) -> pl.DataFrame:
+        both = pl.concat([frame.select(pl.col("^wire:.*$")), typed], how="horizontal")
+        for c in self._columns:
+            reader = c.facts.reader
+            if isinstance(reader, Computed):
+                both = both.with_columns(reader.expression().cast(c.dtype).alias(c.name))
+            elif isinstance(reader, IntegerCell) and reader.otherwise is not None:
+                both = both.with_columns(pl.coalesce(pl.col(c.name), reader.otherwise()).alias(c.name))
+            elif isinstance(reader, UnknownColumns):
+                both = both.with_columns(self._extra(misfits).alias(c.name))
+        return both.select(c.name for c in self._columns)
+
+    def _extra(self, misfits: dict[str, pl.Series]) -> pl.Expr:
+        """Unknown columns and misfits of each row as one JSON object; null where there is nothing to keep."""
+        kept = {wire: pl.col(wire_name(wire)) for wire in self._unknown}
+        readers = {c.name: c.facts.reader for c in self._columns}
+        for name, is_misfit in misfits.items():
+            wire = readers[name].wire  # type: ignore[union-attr]
+            assert wire is not None
+            kept[wire] = pl.when(pl.lit(is_misfit)).then(pl.col(wire_name(wire)))
+        if not kept:
+            return pl.lit(None, dtype=pl.String)
+        members = [
+            pl.when(text.is_not_null()).then(
+                pl.struct(text.alias(wire)).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
+            )
+            for wire, text in kept.items()
+        ]
+        joined = pl.concat_str(members, separator=",", ignore_nulls=True)
+        return pl.when(pl.any_horizontal(m.is_not_null() for m in members)).then(pl.format("{{}}", joined))
+
+
+def _scalar(reader: Reader) -> pl.Expr | None:
+    """The expression that reads a cell of plain text; None for readers that work otherwise."""
+    match reader:
+        case TextCell():
+            return _text(reader)
+        case NumberCell():
+            number = pl.col(wire_name(reader.wire)).cast(pl.Float64, strict=False)
+            return pl.when(number.is_finite() & ~_in(number, reader.absent)).then(number)
+        case IntegerCell():
+            return pl.when(~_in(_whole(reader), reader.absent)).then(_whole(reader))
+        case BooleanCell():
+            lower = pl.col(wire_name(reader.wire)).str.to_lowercase()
+            return pl.when(lower.is_in(["true", "false"])).then(lower == "true")
+        case InstantCell():
+            return timestamps.instant(pl.col(f"local:{reader.wire}"), pl.col(f"offset:{reader.wire}"))
+        case WallClockCell():
+            return pl.col(f"local:{reader.wire}")
+        case OffsetCell():
+            return pl.col(f"offset:{reader.wire}")
+    return None
+
+
+def _text(reader: TextCell) -> pl.Expr:
+    text = pl.col(wire_name(reader.wire))
+    if reader.lower:
+        text = text.str.to_lowercase()
+    if reader.suffix:
+        text = text.str.strip_suffix(reader.suffix)
+    if reader.masked:
+        text = pl.when(~text.str.contains(reader.masked)).then(text)
+    if reader.absent:
+        text = pl.when(~text.is_in(list(reader.absent))).then(text)
+    return text
+
+
+def _whole(reader: IntegerCell) -> pl.Expr:
+    """Whole numbers, also where a spreadsheet has written them with a fraction of zero or an exponent."""
+    text = pl.col(wire_name(reader.wire))
+    decimal = text.cast(pl.Float64, strict=False)
+    return pl.coalesce(
+        text.cast(pl.Int32, strict=False),
+        pl.when(decimal == decimal.round()).then(decimal).cast(pl.Int32, strict=False),
+    )
+
+
+def _in(value: pl.Expr, absent: Sequence[float]) -> pl.Expr:
+    return pl.any_horizontal(value == number for number in absent) if absent else pl.lit(False)
+
+
+def _means_none(reader: Reader) -> pl.Expr:
+    """Whether the text of a cell is one that the contract reads as "no value"."""
+    match reader:
+        case NumberCell(wire=wire, absent=absent) if absent:
+            return _in(pl.col(wire_name(wire)).cast(pl.Float64, strict=False), absent).fill_null(False)
+        case IntegerCell(absent=absent) if absent:
+            return _in(_whole(reader), absent).fill_null(False)
+        case InstantCell(wire=wire, open_marks=marks) if marks:
+            return pl.col(wire_name(wire)).is_in(list(marks))
+    return pl.lit(False)
+
+
+def wires_of(columns: Sequence[Column]) -> dict[str, str | None]:
+    """The delivered column behind each column."""
+    return {c.name: None if isinstance(c.facts.reader, UnknownColumns) else c.facts.reader.wire for c in columns}

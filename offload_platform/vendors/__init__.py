@@ -1,0 +1,45 @@
+"""Vendors: one folder each, found by looking.
+
+A vendor's folder holds `layout.py` with a `LAYOUT`, and one module for each offload type with a `CONTRACT`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.deliveries import Layout
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """Who delivers: how it names things, and a contract for each offload type, by type."""
+
+    name: str
+    description: str
+    layout: Layout
+    contracts: Mapping[str, Contract]
+
+
+@cache
+def vendor_names() -> tuple[str, ...]:
+    """Names of all vendors, in alphabetical order."""
+    return tuple(sorted(module.name for module in iter_modules(__path__) if module.ispkg))
+
+
+@cache
+def vendor_named(name: str) -> Vendor:
+    """Load one vendor's folder."""
+    package = import_module(f"{__name__}.{name}")
+    modules = [import_module(f"{package.__name__}.{m.name}") for m in iter_modules(package.__path__)]
+    contracts = [module.CONTRACT for module in modules if hasattr(module, "CONTRACT")]
+    layout = import_module(f"{package.__name__}.layout").LAYOUT
+    order = [offload_type for types in layout.families.values() for offload_type in types]
+    return Vendor(
+        name=name,
+        description=(package.__doc__ or "").strip(),
+        layout=layout,
+        contracts={c.offload_type: c for c in sorted(contracts, key=lambda c: order.index(c.offload_type))},
+    )

@@ -1,0 +1,1 @@
+"""Sentiance: lifestyle snapshots, driving files and user mapping, as offloads in S3."""

@@ -1,0 +1,121 @@
+"""How Sentiance names things below a feed's root, and what complete means.
+
+The grammar is `<offload folder>/<app id>/<type>.<app id>.<csv|json>/<part>`. Lifestyle folders are month-first
+(`12_08_2018_15_05_54_499`), driving folders year-first (`2018_12_07_<uuid>`). The stamp of a lifestyle folder is
+the start of the snapshot job; its zone is not stated and read as UTC.
+Source: offloads document "What are offloads continued", and the layout of the published sample of 2019-01-14.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from offload_platform.contracts.deliveries import Part, Placement, Role
+
+LIFESTYLE = "lifestyle"
+DRIVING = "driving"
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_LIFESTYLE_FOLDER = re.compile(
+    r"(?P<month>\d{2})_(?P<day>\d{2})_(?P<year>20\d{2})_(?P<hour>\d{2})_(?P<minute>\d{2})_(?P<second>\d{2})_(?P<ms>\d{3})"
+)
+_DRIVING_FOLDER = re.compile(rf"(?P<year>20\d{{2}})_(?P<month>\d{{2}})_(?P<day>\d{{2}})_{_UUID}")
+_APP_ID = re.compile(r"[0-9a-f]{24}")
+_TYPE_FOLDER = re.compile(r"(?P<type>[a-z_]+(?:\.[a-z_]+)?)\.(?P<app_id>[0-9a-f]{24})\.(?:csv|json)")
+_PART = re.compile(
+    rf"part-(?P<number>\d{{5}})(?:-(?P<job>{_UUID})-c(?P<file>\d{{3}}))?(?:\.(?:csv|json))?(?:\.gz)?"
+)
+_LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:__MACOSX/|\._|\.DS_Store$|_temporary/|_committed_|_started_|[^/]*\.crc$)")
+
+
+class SentianceLayout:
+    """The layout of a client's root folder, one or more app ids below it."""
+
+    families: Mapping[str, tuple[str, ...]] = {
+        LIFESTYLE: ("stationaries", "transports", "moments", "segments", "attributes.wide", "attributes.long"),
+        DRIVING: (
+            "transports_realtime",
+            "scores_realtime",
+            "driving_events_realtime",
+            "mapped_waypoints_realtime",
+        ),
+    }
+
+    def place(self, key: str) -> Placement | None:
+        """Read a key; None for unknown folders, unknown types and app ids that disagree with each other."""
+        steps = key.split("/")
+        if len(steps) != 4:
+            return None
+        folder, app_id, type_folder, name = steps
+        dated = self._date(folder)
+        typed = _TYPE_FOLDER.fullmatch(type_folder)
+        if dated is None or typed is None or typed["app_id"] != app_id:
+            return None
+        family, stamp = dated
+        offload_type = typed["type"]
+        if offload_type not in self.families[family]:
+            return None
+
+        def placed(role: Role, position: tuple[int, int] = (0, 0), writer: str | None = None) -> Placement:
+            return Placement(folder, stamp, family, app_id, offload_type, role, position, writer)
+
+        if name == "_SUCCESS":
+            return placed(Role.MARKER)
+        if part := _PART.fullmatch(name):
+            return placed(Role.PART, (int(part["number"]), int(part["file"] or 0)), part["job"])
+        return None
+
+    def ignores(self, key: str) -> bool:
+        """Leftovers of archivers and of the vendor's job framework."""
+        return _LEFT_BY_TOOLS.search(key) is not None
+
+    def check_app_id(self, app_id: str) -> str | None:
+        """An app id is 24 lower-case hexadecimal digits."""
+        if _APP_ID.fullmatch(app_id):
+            return None
+        return "must be 24 lower-case hexadecimal digits, as in the path of the delivery"
+
+    def incomplete_because(
+        self, family: str, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]
+    ) -> str | None:
+        """Lifestyle folders carry no marker: every type has parts, numbered without a hole, of one job."""
+        for offload_type in expected_types:
+            parts = objects.get(offload_type, ())
+            if not parts:
+                return f"{offload_type} has no part yet"
+            jobs = {part.placement.writer for part in parts}
+            if len(jobs) > 1:
+                return f"{offload_type} holds parts of {len(jobs)} jobs; ask the vendor which one counts"
+            if hole := _hole([part.placement.position for part in parts]):
+                return f"{offload_type} {hole}"
+        return None
+
+    @staticmethod
+    def _date(folder: str) -> tuple[str, datetime] | None:
+        for family, pattern in ((LIFESTYLE, _LIFESTYLE_FOLDER), (DRIVING, _DRIVING_FOLDER)):
+            if found := pattern.fullmatch(folder):
+                number = {name: int(digits) for name, digits in found.groupdict().items()}
+                milliseconds = number.pop("ms", 0)
+                try:
+                    return family, datetime(**number, microsecond=milliseconds * 1000, tzinfo=UTC)  # type: ignore[arg-type]
+                except ValueError:
+                    return None
+        return None
+
+
+def _hole(positions: Sequence[tuple[int, int]]) -> str | None:
+    files: dict[int, list[int]] = {}
+    for number, file in positions:
+        files.setdefault(number, []).append(file)
+    for expected, number in enumerate(sorted(files)):
+        if number != expected:
+            return f"lacks part {expected:05d}"
+        for expected_file, file in enumerate(sorted(files[number])):
+            if file > expected_file:
+                return f"lacks part {number:05d}, file c{expected_file:03d}"
+            if file < expected_file:
+                return f"has part {number:05d} twice"
+    return None
+
+
+LAYOUT = SentianceLayout()

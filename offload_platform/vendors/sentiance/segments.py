@@ -1,0 +1,39 @@
+"""Contract of `segments`: long-term labels of a user."""
+
+import pandera.polars as pa
+
+from offload_platform.contracts import types
+from offload_platform.contracts.columns import Privacy, column
+from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.readers import TextCell
+from offload_platform.vendors.sentiance import shared_columns as shared
+from offload_platform.vendors.sentiance.layout import LIFESTYLE
+from offload_platform.vendors.sentiance.vocabulary import SEGMENTS
+
+
+class Segments(pa.DataFrameModel):
+    """A label that one user carries in this snapshot; the vendor repeats some rows, and has two names for many labels."""
+
+    user_id: types.Text = shared.user_id()
+    metadata_user_id: types.Text = shared.metadata_user_id()
+    segment_id: types.Text = column(
+        TextCell("segment_id"),
+        "The label as delivered; two generations of names are delivered side by side.",
+        source=f"{shared.LIFESTYLE_MODEL}; library page on segments",
+        privacy=Privacy.BEHAVIOUR,
+        enumeration=SEGMENTS,
+    )
+    extra: types.Json = shared.extra()
+
+    class Config:
+        strict = True
+
+
+CONTRACT = Contract(
+    vendor="sentiance",
+    offload_type="segments",
+    family=LIFESTYLE,
+    rows=Segments,
+    key=("app_id", "user_id", "segment_id"),
+    source="Offloads document, section Segments",
+)
