@@ -40,6 +40,7 @@ class Feed(_Strict):
     cadence: dict[str, Cadence] = Field(description="Rhythm of each delivery family.")
     types: tuple[str, ...] | None = Field(default=None, description="Offload types to expect; all by default.")
     settle_hours: float = Field(default=24, ge=0, description="Hours without a change before a delivery is complete.")
+    owners: tuple[str, ...] = Field(default=("team:data-platform",), description="Owners shown in Dagster.")
     start: date = Field(description="Date of the first delivery to load.")
     quarantine_limit: float = Field(
         default=0.5, gt=0, le=1, description="Share of bad rows above which a part of 1,000 bad rows or more is refused."

@@ -24,7 +24,8 @@ class ColumnFacts:
     """Facts of a column that pandera has no place for.
 
     `enumeration` holds the values that are known so far; others are kept and reported as drift.
-    `sensitive` marks columns that can hint at health, religion and the like.
+    `sensitive` marks columns that can hint at health, religion and the like. A column that is not `expected` was
+    delivered once and is no longer; its absence is no drift.
     """
 
     reader: Reader
@@ -33,6 +34,7 @@ class ColumnFacts:
     unit: str | None = None
     sensitive: bool = False
     enumeration: frozenset[str] | None = None
+    expected: bool = True
 
 
 class Column(NamedTuple):
@@ -54,11 +56,12 @@ def column(
     unit: str | None = None,
     sensitive: bool = False,
     enumeration: frozenset[str] | None = None,
+    expected: bool = True,
     nullable: bool = False,
     **rules: Any,
 ) -> Any:
     """A pandera field that carries its facts; `rules` are pandera's own (`ge`, `isin`, `str_matches` …)."""
-    facts = ColumnFacts(reader, source, privacy, unit, sensitive, enumeration)
+    facts = ColumnFacts(reader, source, privacy, unit, sensitive, enumeration, expected)
     return pa.Field(description=description, nullable=nullable, metadata={"facts": facts}, **rules)
 
 

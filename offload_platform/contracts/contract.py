@@ -101,6 +101,17 @@ class Contract:
         )
 
     @cached_property
+    def expected_wire_columns(self) -> frozenset[str]:
+        """Delivered columns whose absence is drift."""
+        return frozenset(
+            reader.wire
+            for c in self.columns.values()
+            if c.facts.expected
+            and not isinstance(reader := c.facts.reader, UnknownColumns)
+            and reader.wire is not None
+        )
+
+    @cached_property
     def version(self) -> str:
         """Changes when a column, a type, a reader or a rule changes: the same bytes may then load differently."""
         said = [

@@ -69,7 +69,8 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     """Differences between a part's fingerprint and the contract."""
     delivered, known = set(fingerprint.columns), set(contract.wire_columns)
     drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, "kept in extra") for c in fingerprint.columns if c not in known]
-    drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c not in delivered]
+    missing = contract.expected_wire_columns - delivered
+    drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c in missing]
     expected_order = [c for c in contract.wire_columns if c in delivered]
     delivered_order = [c for c in fingerprint.columns if c in known]
     if contract.wire.ordered and expected_order != delivered_order:

@@ -5,7 +5,7 @@ the bucket, no write (offloads document, example of IAM user permissions).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,17 +28,21 @@ _ATTEMPTS = 3
 class DeliveryStore:
     """Reads the objects below one feed's root; keys are relative to the root."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, session: boto3.Session | None = None) -> None:
+        """Open a root; `session` brings AWS credentials, else the feed's profile or the environment does."""
         self.feed = feed
         url = urlsplit(feed.url)
         self._folder = Path(unquote(url.path)) if url.scheme == "file" else None
         self._root = "" if self._folder else url.path.strip("/") + "/"
         self._store: ObjectStore = (
-            _open_folder(feed, self._folder) if self._folder else _open_bucket(feed, url.netloc)
+            _open_folder(feed, self._folder) if self._folder else _open_bucket(feed, url.netloc, session)
         )
 
-    def list_objects(self) -> list[StoredObject]:
+    def list_objects(self, identify: Callable[[str], bool] = lambda _: True) -> list[StoredObject]:
         """All objects below the root, sorted by key; folder placeholders are left out.
+
+        A folder on disk has no ETags; there the content of the objects that `identify` picks by key is hashed, and
+        the others have an empty one.
 
         Raises:
             SourceUnavailable: when the root cannot be listed.
@@ -54,7 +58,7 @@ class DeliveryStore:
                         StoredObject(
                             key=key,
                             size=item["size"],
-                            etag=self._content_md5(key) if self._folder else (item["e_tag"] or "").strip('"'),
+                            etag=self._etag(key, item["e_tag"], identify),
                             last_modified=item["last_modified"],
                         )
                     )
@@ -116,8 +120,11 @@ class DeliveryStore:
                 "again; if it stays so, ask the vendor to deliver the part anew."
             )
 
-    def _content_md5(self, key: str) -> str:
-        assert self._folder is not None
+    def _etag(self, key: str, etag: str | None, identify: Callable[[str], bool]) -> str:
+        if self._folder is None:
+            return (etag or "").strip('"')
+        if not identify(key):
+            return ""
         with (self._folder / key).open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -151,9 +158,9 @@ def _open_folder(feed: Feed, folder: Path) -> LocalStore:
     return LocalStore(folder)
 
 
-def _open_bucket(feed: Feed, bucket: str) -> S3Store:
+def _open_bucket(feed: Feed, bucket: str, session: boto3.Session | None) -> S3Store:
     try:
-        session = boto3.Session(profile_name=feed.aws_profile, region_name=feed.region)
+        session = session or boto3.Session(profile_name=feed.aws_profile, region_name=feed.region)
         provider = Boto3CredentialProvider(session)
     except (BotoCoreError, ValueError) as error:
         raise SourceUnavailable(

@@ -98,7 +98,7 @@ COUNTRIES: tuple[Country, ...] = (
         ("Norge",),
         60,
         (City("Oslo", "city", 59.9139, 10.7522), City("Tromsø", "town", 69.6492, 18.9553)),
-        ("Strøget", "Storgata"),
+        ("Tøyengata", "Storgata"),
     ),
     Country(
         ("Sverige",),

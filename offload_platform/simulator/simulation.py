@@ -36,6 +36,13 @@ class Drift:
     offload_type: str
     since: datetime = datetime.min.replace(tzinfo=UTC)
 
+    def __post_init__(self) -> None:
+        """Refuse a drift that its offload type cannot show."""
+        if self.offload_type not in OFFLOAD_TYPES:
+            raise ValueError(f"unknown offload type {self.offload_type!r}; known: {', '.join(OFFLOAD_TYPES)}")
+        if self.kind is DriftKind.UNKNOWN_VALUE and self.offload_type == "attributes.wide":
+            raise ValueError("attributes.wide has no enumerated column for an unknown value; use a new column")
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -85,7 +92,7 @@ class Simulation:
             raise ValueError("first_stamp must have a zone; the vendor's stamps are UTC")
         if wrong := LAYOUT.check_app_id(self.app_id):
             raise ValueError(f"app_id {wrong}")
-        for offload_type in (*self.types, *(drift.offload_type for drift in self.drifts)):
+        for offload_type in self.types:
             if offload_type not in OFFLOAD_TYPES:
                 raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(OFFLOAD_TYPES)}")
         for name in ("users", "snapshots", "cadence_days", "window_days", "users_per_part"):

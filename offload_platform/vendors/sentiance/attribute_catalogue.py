@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute; `name` is as delivered, without the `.value` suffix."""
+    """One attribute; `name` is as delivered, without the `.value` suffix, `last_seen` the year of the sample."""
 
     name: str
     kind: Kind
@@ -37,6 +37,7 @@ class Attribute:
     description: str
     privacy: Privacy
     sensitive: bool
+    last_seen: int
 
     @property
     def column(self) -> str:
@@ -66,6 +67,7 @@ def attributes() -> tuple[Attribute, ...]:
             description=row["description"],
             privacy=_PRIVACY[row["privacy"]],
             sensitive=row["sensitive"] == "true",
+            last_seen=int(row["last_seen"]),
         )
         for row in csv.DictReader(text.splitlines())
     )

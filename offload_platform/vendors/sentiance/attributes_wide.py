@@ -47,6 +47,7 @@ def _column(attribute: Attribute) -> Any:
         privacy=attribute.privacy,
         unit=attribute.unit,
         sensitive=attribute.sensitive,
+        expected=attribute.last_seen >= 2019,
         nullable=True,
     )
 

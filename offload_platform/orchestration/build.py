@@ -1,0 +1,23 @@
+"""Puts the feeds of a configuration together into Dagster's definitions."""
+
+import dagster as dg
+
+from offload_platform.orchestration.publishing import publish_after_loads, published_file
+from offload_platform.orchestration.resources import source_key, source_of, warehouse_in
+from offload_platform.orchestration.tables import tables_of
+from offload_platform.settings import Settings
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Assets, checks, sensors and resources of all feeds."""
+    tables = [table for feed in settings.feeds for table in tables_of(feed)]
+    return dg.Definitions(
+        assets=[*tables, published_file(tables)],
+        sensors=[publish_after_loads()],
+        resources={
+            "warehouse": warehouse_in(settings.warehouse),
+            **{source_key(feed): source_of(feed) for feed in settings.feeds},
+        },
+        # A second process for each step would cost more than the step.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,53 @@
+"""The published file as an asset: rebuilt when loads have finished, never while one is under way."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from offload_platform.orchestration.resources import WarehouseResource
+from offload_platform.warehouse.publish import publish
+
+PUBLISHED_KEY = dg.AssetKey("published_file")
+
+
+def published_file(tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition:
+    """The asset of the file that analysts open; it depends on every table."""
+    condition = dg.AutomationCondition
+    after_loads = (
+        condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    ).with_label("a table was loaded and no load is under way")
+
+    @dg.asset(
+        key=PUBLISHED_KEY,
+        deps=[table.key for table in tables],
+        group_name="warehouse",
+        owners=["team:data-platform"],
+        kinds={"duckdb"},
+        automation_condition=after_loads,
+        description="The read-only DuckDB file that analysts open: a verified copy of the build file, swapped in one "
+        "step. Readers of the old file are never blocked and never block a load.",
+    )
+    def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:
+        with warehouse.writing() as connection:
+            published = publish(connection, warehouse.files)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/uri": str(warehouse.files.published),
+                "size (MB)": round(published.size_bytes / 1e6, 3),
+                "rows": sum(published.rows.values()),
+                "rows by table": dg.MetadataValue.json(published.rows),
+            }
+        )
+
+    return publish_warehouse
+
+
+def publish_after_loads() -> dg.AutomationConditionSensorDefinition:
+    """The sensor that publishes when loads have finished; running from the start."""
+    return dg.AutomationConditionSensorDefinition(
+        "publish_after_loads",
+        target=dg.AssetSelection.assets(PUBLISHED_KEY),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )

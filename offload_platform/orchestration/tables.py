@@ -1,0 +1,124 @@
+"""One partitioned asset for each feed and offload type: the table that its deliveries fill."""
+
+import inspect
+import time
+
+import dagster as dg
+
+from offload_platform.contracts.contract import Contract
+from offload_platform.landing.errors import LandingError
+from offload_platform.orchestration.partitions import partition_of, partitions_of
+from offload_platform.orchestration.reports import (
+    DRIFT_CHECK,
+    QUARANTINE_CHECK,
+    drift_result,
+    load_metadata,
+    quarantine_result,
+    quarantine_sample,
+)
+from offload_platform.orchestration.resources import FeedSource, WarehouseResource, source_key
+from offload_platform.settings import Feed
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.load import load_partition
+from offload_platform.warehouse.tables import PROVENANCE, column_comment, column_type
+
+
+def tables_of(feed: Feed) -> list[dg.AssetsDefinition]:
+    """The table assets of a feed: one for each subscribed offload type that has a contract."""
+    contracts = vendor_named(feed.vendor).contracts
+    return [
+        _table(feed, contracts[offload_type])
+        for family in feed.cadence
+        for offload_type in feed.expected_types(family)
+        if offload_type in contracts
+    ]
+
+
+def table_key(feed: Feed, offload_type: str) -> dg.AssetKey:
+    """Asset key of a table: feed and offload type."""
+    return dg.AssetKey([feed.name, offload_type])
+
+
+def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
+    key = table_key(feed, contract.offload_type)
+    partitions = partitions_of(feed, contract.family)
+
+    @dg.asset(
+        key=key,
+        partitions_def=partitions,
+        group_name=feed.name,
+        owners=list(feed.owners),
+        kinds={"s3" if feed.url.startswith("s3://") else "file", "polars", "duckdb"},
+        tags={"vendor": feed.vendor, "family": contract.family, "cadence": feed.cadence[contract.family].value},
+        description=f"{contract.description}\n\nDelivered below `{feed.url}`. {contract.source}.",
+        metadata={
+            "dagster/column_schema": _column_schema(contract),
+            "dagster/table_name": f"{contract.vendor}.{contract.table}",
+            "dagster/code_references": _code_reference(contract),
+            "natural key": ", ".join(contract.key),
+        },
+        # One run for each partition: its own failure, checks and retry.
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        check_specs=[
+            dg.AssetCheckSpec(
+                QUARANTINE_CHECK,
+                asset=key,
+                partitions_def=partitions,
+                description="Rows that break the contract are set aside in ops.quarantine; the others are loaded.",
+            ),
+            dg.AssetCheckSpec(
+                DRIFT_CHECK,
+                asset=key,
+                partitions_def=partitions,
+                description="Header, dialect and enumerated values are those that the contract knows.",
+            ),
+        ],
+        required_resource_keys={"warehouse", source_key(feed)},
+    )
+    def load(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        started = time.monotonic()
+        warehouse: WarehouseResource = context.resources.warehouse
+        source: FeedSource = getattr(context.resources, source_key(feed))
+        partition = partition_of(feed, contract, context.partition_key)
+        samples = []
+        try:
+            loaded = load_partition(
+                source.store(feed),
+                partition,
+                warehouse.files,
+                warehouse.writing,
+                context.run_id,
+                on_staged=lambda staged: samples.extend(quarantine_sample(staged)),
+            )
+        except LandingError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        return dg.MaterializeResult(
+            metadata=load_metadata(loaded, time.monotonic() - started),
+            check_results=[quarantine_result(loaded, samples), drift_result(loaded)],
+        )
+
+    return load
+
+
+def _column_schema(contract: Contract) -> dg.TableSchema:
+    provenance = [dg.TableColumn(name, kind, description=comment) for name, (kind, comment) in PROVENANCE.items()]
+    columns = [
+        dg.TableColumn(
+            c.name,
+            column_type(c),
+            description=column_comment(c),
+            constraints=dg.TableColumnConstraints(nullable=c.nullable),
+            tags={"privacy": c.facts.privacy.value},
+        )
+        for c in contract.columns.values()
+    ]
+    return dg.TableSchema(provenance + columns)
+
+
+def _code_reference(contract: Contract) -> dg.CodeReferencesMetadataValue:
+    module = inspect.getmodule(contract.rows)
+    assert module is not None
+    assert module.__file__ is not None
+    return dg.CodeReferencesMetadataValue(
+        code_references=[dg.LocalFileCodeReference(file_path=module.__file__, line_number=1)]
+    )
