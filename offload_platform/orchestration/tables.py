@@ -57,8 +57,6 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
             "dagster/code_references": _code_reference(contract),
             "natural key": ", ".join(contract.key),
         },
-        # One run for each partition: its own failure, checks and retry.
-        backfill_policy=dg.BackfillPolicy.multi_run(1),
         check_specs=[
             dg.AssetCheckSpec(
                 QUARANTINE_CHECK,
@@ -87,13 +85,14 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
                 partition,
                 warehouse.files,
                 warehouse.writing,
-                context.run_id,
+                context.run.run_id,
                 on_staged=lambda staged: samples.extend(quarantine_sample(staged)),
             )
         except LandingError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         return dg.MaterializeResult(
             metadata=load_metadata(loaded, time.monotonic() - started),
+            data_version=dg.DataVersion(loaded.delivery.fingerprint),
             check_results=[quarantine_result(loaded, samples), drift_result(loaded)],
         )
 

@@ -19,6 +19,7 @@ from offload_platform.vendors.sentiance.attribute_catalogue import SUFFIX, Attri
 
 _DAYS_BETWEEN_CHANGES = 28
 _NO_SCORE = -1.0
+_FIRST_TASTE_WITHOUT_CAR = 4
 _GREATEST_AND_DECIMALS = {
     "confidence 0..1": (1, 9),
     "count": (2, 0),
@@ -96,23 +97,21 @@ def attribute_values(simulation: Simulation, stamp: datetime, users: Users) -> M
 
 def _numbers(catalogue: tuple[Attribute, ...], users: Users, drawn: Bits) -> pl.Series:
     """Cells of all attributes, attribute by attribute, as if all were numbers."""
-    greatest, decimals = (
-        np.array([_GREATEST_AND_DECIMALS.get(a.unit or "", (1, 0))[part] for a in catalogue])[:, None] for part in (0, 1)
-    )
-    scale = 10.0**decimals
+    bounds = np.array([_GREATEST_AND_DECIMALS.get(a.unit or "", (1, 0)) for a in catalogue])
+    greatest, scale = bounds[:, :1], 10.0 ** bounds[:, 1:]
     values = np.round(fraction(drawn, 1) * greatest * scale) / scale
     share = fraction(drawn, 2)
     is_score = np.array([a.none_number is not None for a in catalogue])[:, None]
-    drives = users.taste < 5
+    drives = users.taste < _FIRST_TASTE_WITHOUT_CAR
     values = np.where(share < 0.3, 0.0, values)
     values = np.where(is_score & ((share < 0.1) | ~drives), _NO_SCORE, values)
+    names = [a.name for a in catalogue]
     for name, known in (
         ("hashome", np.ones(len(users))),
         ("haswork", has_work(users).astype(np.float64)),
         ("timezone", users.offset * 60.0),
     ):
-        values[[a.name for a in catalogue].index(name)] = known
-        share[[a.name for a in catalogue].index(name)] = 0.0
+        values[names.index(name)], share[names.index(name)] = known, 0.0
     is_empty = pl.Series((~is_score & (share > 0.88)).ravel())
     written = texts.numbers(values.ravel())
     return pl.select(pl.when(is_empty).then(pl.lit("")).otherwise(written)).to_series()

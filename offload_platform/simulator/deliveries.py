@@ -1,7 +1,6 @@
-"""Writes the deliveries of a simulation into a folder: parts below it, and what was planted in them beside it."""
+"""Writes the deliveries of a simulation into a folder: parts below it, and the record of what was planted beside it."""
 
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,28 +11,28 @@ import polars as pl
 
 from offload_platform.simulator.attributes import attributes_long, attributes_wide
 from offload_platform.simulator.events import stationaries, transports
-from offload_platform.simulator.faults import Planter
 from offload_platform.simulator.manifest import Manifest
 from offload_platform.simulator.moments import moments
-from offload_platform.simulator.parts import PartFile
+from offload_platform.simulator.parts import Part
 from offload_platform.simulator.population import places_of, users_numbered
-from offload_platform.simulator.randomness import Integers, Purpose, draw
+from offload_platform.simulator.randomness import Integers
 from offload_platform.simulator.segments import segments
-from offload_platform.simulator.simulation import OFFLOAD_TYPES, Simulation
+from offload_platform.simulator.simulation import Simulation
 from offload_platform.simulator.snapshot import present_users, told_stays, told_trips, window_days
 from offload_platform.simulator.timeline import timeline
-from offload_platform.simulator.wire import wire_of
 
 _USER_DAYS_AT_ONCE = 8_192
 _MOST_USERS_AT_ONCE = 512
-_TIMELINE_TYPES = frozenset({"stationaries", "transports", "moments"})
+_TRIPS_AT_ONCE = 4_096
+"""Fewer than the stays of the users at once, because the fixes of a trip are 100 times the text of a stay."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was written. `rows` counts all rows by offload type, `planted` the broken ones among them.
+    """What was written.
 
-    `deliveries` counts folders times offload types; `size` is the bytes of all parts as stored.
+    `deliveries` counts folders times offload types, `rows` all rows by offload type, `planted` the broken ones among
+    them; `size` is the bytes of all parts as stored.
     """
 
     deliveries: int
@@ -62,25 +61,60 @@ def write_deliveries(
     parts = planted = size = 0
     with Manifest(manifest_dir or out.with_name(f"{out.name}.manifest")) as manifest:
         for stamp in simulation.stamps:
-            for part_number, first_user in enumerate(range(0, simulation.users, simulation.users_per_part)):
-                last_user = min(first_user + simulation.users_per_part, simulation.users)
-                number = present_users(simulation, stamp, np.arange(first_user, last_user))
-                with ExitStack() as stack:
-                    written = {
-                        offload_type: stack.enter_context(
-                            _Part(simulation, stamp, offload_type, part_number, out, manifest)
-                        )
-                        for offload_type in simulation.types
-                    }
-                    for some in _split(simulation, number):
-                        for offload_type, cells in rows_of(simulation, stamp, some).items():
-                            written[offload_type].write(cells)
-                for offload_type, part in written.items():
-                    manifest.add_part(part.key, offload_type, stamp, part.rows, part.planter.planted)
-                    rows[offload_type] += part.rows
-                    parts += 1
-                    planted += part.planter.planted
-                    size += part.size
-                    if on_progress:
-                        on_progress(part.key, part.rows)
+            for part in _written_parts(simulation, stamp, out, manifest):
+                manifest.add_part(part.key, part.offload_type, stamp, part.rows, part.planted)
+                rows[part.offload_type] += part.rows
+                parts += 1
+                planted += part.planted
+                size += part.size
+                if on_progress:
+                    on_progress(part.key, part.rows)
     return Summary(len(simulation.stamps) * len(simulation.types), parts, rows, planted, size)
+
+
+def rows_of(simulation: Simulation, stamp: datetime, number: Integers) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The cells that a snapshot holds of the users of these numbers: once or more for each offload type."""
+    wanted = simulation.types
+    users = users_numbered(simulation.seed, number)
+    if {"stationaries", "transports", "moments"} & set(wanted):
+        places = places_of(simulation.seed, users)
+        life = timeline(simulation.seed, users, places, *window_days(simulation, stamp))
+        trips, stays = told_trips(simulation, stamp, life), told_stays(simulation, stamp, life)
+        if "stationaries" in wanted:
+            yield "stationaries", stationaries(simulation.seed, users, places, life, stays)
+        if "transports" in wanted:
+            for some in trips.split(_TRIPS_AT_ONCE):
+                yield "transports", transports(users, places, life, some, simulation.waypoint_form)
+        if "moments" in wanted:
+            yield "moments", moments(simulation, stamp, users, places, life, trips, stays)
+    if "segments" in wanted:
+        yield "segments", segments(simulation.seed, stamp, users)
+    if "attributes.wide" in wanted:
+        yield "attributes.wide", attributes_wide(simulation, stamp, users)
+    if "attributes.long" in wanted:
+        yield "attributes.long", attributes_long(simulation, stamp, users)
+
+
+def _written_parts(simulation: Simulation, stamp: datetime, out: Path, manifest: Manifest) -> Iterator[Part]:
+    """Write a snapshot; the parts of the same users are written side by side."""
+    for part_number, first in enumerate(range(0, simulation.users, simulation.users_per_part)):
+        last = min(first + simulation.users_per_part, simulation.users)
+        present = present_users(simulation, stamp, np.arange(first, last))
+        with ExitStack() as open_parts:
+            parts = {
+                offload_type: open_parts.enter_context(
+                    Part(simulation, stamp, offload_type, part_number, out, manifest)
+                )
+                for offload_type in simulation.types
+            }
+            for some in _a_few_at_once(simulation, present):
+                for offload_type, cells in rows_of(simulation, stamp, some):
+                    parts[offload_type].write(cells)
+        yield from parts.values()
+
+
+def _a_few_at_once(simulation: Simulation, number: Integers) -> Iterator[Integers]:
+    """So many users that their rows fit in little memory; at least one group, which may be empty."""
+    count = max(1, min(_MOST_USERS_AT_ONCE, _USER_DAYS_AT_ONCE // simulation.window_days))
+    for first in range(0, max(len(number), 1), count):
+        yield number[first : first + count]

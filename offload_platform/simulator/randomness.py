@@ -37,7 +37,7 @@ class Purpose(IntEnum):
     ATTRIBUTE = auto()
     JOB = auto()
     FAULT = auto()
-    FAULT_DETAIL = auto()
+    FIRST_FAULT = auto()
 
 
 def draw(seed: int, purpose: Purpose, *keys: int | npt.NDArray[np.integer]) -> Bits:

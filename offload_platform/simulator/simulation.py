@@ -30,11 +30,11 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True)
 class Drift:
-    """A change of one offload type, in every part of the deliveries stamped `since` or later."""
+    """A change of one offload type, in every part; with `since`, only of deliveries stamped then or later."""
 
     kind: DriftKind
     offload_type: str
-    since: datetime = datetime.min.replace(tzinfo=UTC)
+    since: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse a drift that its offload type cannot show."""
@@ -51,7 +51,7 @@ class Simulation:
     Attributes:
         seed: Another seed gives another population.
         users: Size of the population. In the default window a user has about 180 stays and as many transports,
-            320 moments, 30 segments and one row of 615 attributes.
+            320 moments, 21 segments and one row of 615 attributes.
         first_stamp: Stamp of the first snapshot (UTC). The same stamp gives the same delivery in any run that has
             the same other settings.
         snapshots: How many snapshots to write.

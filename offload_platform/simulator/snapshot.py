@@ -5,7 +5,8 @@ events still: some are corrected after a while, some withdrawn. All this depends
 snapshots.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 import numpy as np
@@ -49,6 +50,11 @@ class Trips:
     end: Integers
     mode: Integers
     distance_m: Integers
+
+    def split(self, count: int) -> "Iterator[Trips]":
+        """The trips in groups of at most so many; at least one group, which may be empty."""
+        for first in range(0, max(len(self.row), 1), count):
+            yield Trips(*(getattr(self, field.name)[first : first + count] for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -161,15 +161,14 @@ def _plans(seed: int, users: Users, days: Integers) -> Integers:
     works = np.array([[day in working for day in range(7)] for working in WORKING_DAYS])
     is_work_day = works[users.working_days][:, weekday(days)]
     drawn = fraction(draw(seed, Purpose.DAY_PLAN, users.number[:, None], days))
-    work_day, free_day = (
-        np.searchsorted(_shares(plans), drawn, side="right") for plans in (_WORK_DAYS, _FREE_DAYS)
-    )
+    work_day, free_day = (np.searchsorted(_shares(plans), drawn, side="right") for plans in (_WORK_DAYS, _FREE_DAYS))
     return np.where(is_work_day, work_day, len(_WORK_DAYS) + free_day)
 
 
 def _shares(plans: tuple[_Plan, ...]) -> Numbers:
-    weights = np.cumsum([plan.weight for plan in plans])
-    return weights[:-1] / weights[-1]
+    """Where, on a scale from 0 to 1, one plan ends and the next one begins."""
+    ends: Numbers = np.cumsum([plan.weight for plan in plans]) / sum(plan.weight for plan in plans)
+    return ends[:-1]
 
 
 def _departure_s(plan: Integers, step: Integers, event: Bits) -> Integers:

@@ -68,8 +68,10 @@ def waypoint_cells(users: Users, places: Places, life: Timeline, trips: Trips, f
     )
     lists = fixes.lazy().select("trip", fix=fix).group_by("trip", maintain_order=True).agg(pl.col("fix").str.join(", "))
     every_trip = pl.LazyFrame({"trip": np.arange(len(count))})
-    joined = every_trip.join(lists, on="trip", how="left", maintain_order="left")
-    return joined.select(pl.concat_str(pl.lit(before), pl.col("fix").fill_null(""), pl.lit(after))).collect().to_series()
+    cells = every_trip.join(lists, on="trip", how="left", maintain_order="left").select(
+        pl.concat_str(pl.lit(before), pl.col("fix").fill_null(""), pl.lit(after))
+    )
+    return cells.collect().to_series()
 
 
 def _between(origin: Numbers, destination: Numbers, part_done: Numbers) -> Numbers:

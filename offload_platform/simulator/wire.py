@@ -76,5 +76,5 @@ class Wire:
 
 def wire_of(simulation: Simulation, offload_type: str, stamp: datetime) -> Wire:
     """How an offload type looks in the delivery of a stamp."""
-    kinds = (d.kind for d in simulation.drifts if d.offload_type == offload_type and d.since <= stamp)
-    return Wire(offload_type, frozenset(kinds))
+    drifts = (d for d in simulation.drifts if d.offload_type == offload_type)
+    return Wire(offload_type, frozenset(d.kind for d in drifts if d.since is None or d.since <= stamp))

@@ -1,0 +1,473 @@
+"""The `offload` command: run, status, doctor, simulate, demo, dev.
+
+Here: what people type and read. The work is done in the rooms below; Dagster is imported only by commands that need it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from offload_platform.landing.errors import LandingError
+from offload_platform.settings import FEEDS_VARIABLE, Feed, Settings, SettingsError, feeds_file, read_settings
+
+app = typer.Typer(
+    help="Turns vendor offloads in S3 into a DuckDB warehouse that analysts can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+FeedsOption = Annotated[
+    Path | None, typer.Option("--feeds", help=f"Configuration file. Default: ${FEEDS_VARIABLE}, or feeds.yaml.")
+]
+FeedOption = Annotated[list[str] | None, typer.Option("--feed", help="Only this feed; may be repeated.")]
+TypeOption = Annotated[list[str] | None, typer.Option("--type", help="Only this offload type; may be repeated.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output instead of tables.")]
+DayOption = datetime | None
+PROBLEM_EXIT, USAGE_EXIT = 1, 2
+
+
+def main() -> None:
+    """Entry point: errors that people can mend are told in a sentence, not a traceback."""
+    try:
+        app()
+    except (SettingsError, LandingError) as error:
+        _err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(USAGE_EXIT if isinstance(error, SettingsError) else PROBLEM_EXIT)
+
+
+@app.command()
+def run(
+    feeds: FeedsOption = None,
+    feed: FeedOption = None,
+    offload_type: TypeOption = None,
+    first: Annotated[DayOption, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of stamps.")] = None,
+    last: Annotated[DayOption, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of stamps.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Load what is complete and new, through Dagster, and publish."""
+    settings = _settings(feeds)
+    chosen = _chosen(settings, feed)
+    _check_types(chosen, offload_type)
+    outcomes, plan, publishing_error = _run(
+        settings, chosen, offload_type or [], first.date() if first else None, last.date() if last else None
+    )
+    failed = [o for o in outcomes if not o.succeeded]
+    if as_json:
+        _print_json(
+            {
+                "loads": [asdict(o) for o in outcomes],
+                "up_to_date": plan.up_to_date,
+                "incomplete": _incomplete_json(plan.incomplete),
+                "before_start": [d.folder for d in plan.before_start],
+                "unrecognised": {name: list(d.unrecognised) for name, d in plan.discoveries.items()},
+                "published": None if publishing_error else str(_published(settings)),
+                "publishing_error": publishing_error,
+            }
+        )
+    else:
+        _show_run(settings, outcomes, plan, publishing_error)
+    if failed or publishing_error:
+        raise typer.Exit(PROBLEM_EXIT)
+
+
+@app.command()
+def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOption = False) -> None:
+    """Show what is loaded, what waits, and how old the published file is."""
+    from offload_platform.orchestration.run import plan as make_plan
+    from offload_platform.warehouse.ledger import table_status
+
+    settings = _settings(feeds)
+    chosen = _chosen(settings, feed)
+    names = {f.name for f in chosen}
+    with _reading_published(settings) as connection:
+        tables = [t for t in table_status(connection) if t.feed in names] if connection else []
+    with _err.status("Listing deliveries …"):
+        plan = make_plan(settings, chosen)
+    published = _published(settings)
+    published_at = datetime.fromtimestamp(published.stat().st_mtime, UTC) if published.exists() else None
+    if as_json:
+        _print_json(
+            {
+                "published": str(published) if published_at else None,
+                "published_at": published_at,
+                "tables": [asdict(t) for t in tables],
+                "waiting": [
+                    {"feed": p.feed.name, "offload_type": p.offload_type, "partition": p.partition} for p in plan.loads
+                ],
+                "incomplete": _incomplete_json(plan.incomplete),
+                "unrecognised": {name: list(d.unrecognised) for name, d in plan.discoveries.items()},
+            }
+        )
+        return
+    table = _table(
+        "Published tables", "feed", "type", "partitions>", "newest", "rows in>", "loaded>", "quarantined>", "drift>"
+    )
+    for t in tables:
+        table.add_row(
+            t.feed,
+            t.offload_type,
+            f"{t.partitions:,}",
+            t.newest_partition,
+            f"{t.rows_in:,}",
+            f"{t.rows_loaded:,}",
+            _warned(t.rows_quarantined),
+            _warned(t.drift),
+        )
+    if tables:
+        _out.print(table)
+    if published_at:
+        _out.print(f"Published {published_at:%Y-%m-%d %H:%M:%S} UTC: {published}", soft_wrap=True)
+    else:
+        _out.print("Nothing is published yet. Next: [bold]offload run[/bold]")
+    if plan.loads:
+        _out.print(f"[yellow]{len(plan.loads)} partitions are complete and new.[/yellow] Next: [bold]offload run[/bold]")
+    elif tables:
+        _out.print("Every complete delivery is loaded.")
+    _show_remarks(plan)
+
+
+@app.command()
+def doctor(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOption = False) -> None:
+    """Check configuration, credentials, rights, layout and gaps; say the next step for each problem."""
+    from offload_platform.landing.inspection import Finding, Grade, inspect
+
+    settings = _settings(feeds)
+    findings = [Finding("", "configuration", Grade.GOOD, f"{settings.file}: {len(settings.feeds)} feeds")]
+    findings.append(_warehouse_finding(settings))
+    for one in _chosen(settings, feed):
+        with _err.status(f"Looking at {one.name} …"):
+            findings += inspect(one)
+    if as_json:
+        _print_json({"findings": [asdict(f) for f in findings]})
+    else:
+        colours = {Grade.GOOD: "green", Grade.NOTE: "yellow", Grade.PROBLEM: "red"}
+        table = _table(None, "feed", "looked at", "", "found and next step")
+        for f in findings:
+            step = f"\n[bold]→ {escape(f.next_step)}[/bold]" if f.next_step else ""
+            colour = colours[f.grade]
+            table.add_row(f.feed, f.subject, f"[{colour}]{f.grade.value}[/{colour}]", escape(f.found) + step)
+        _out.print(table)
+    if any(f.grade is Grade.PROBLEM for f in findings):
+        raise typer.Exit(PROBLEM_EXIT)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write to; it becomes the root of a feed.")],
+    users: Annotated[int, typer.Option(min=1, help="Users; each has about 180 stays in nine weeks.")] = 100,
+    snapshots: Annotated[int, typer.Option(min=1, help="Successive deliveries.")] = 1,
+    first_stamp: Annotated[
+        datetime | None, typer.Option("--first", formats=["%Y-%m-%d"], help="Day of the first delivery.")
+    ] = None,
+    cadence_days: Annotated[int, typer.Option(min=1, help="Days between deliveries.")] = 7,
+    window_days: Annotated[int, typer.Option(min=1, help="Days of history in each delivery.")] = 63,
+    offload_type: TypeOption = None,
+    faults: Annotated[float, typer.Option(min=0, max=1, help="Share of rows that are broken on purpose.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Another seed gives other people.")] = 1,
+    app_id: Annotated[str | None, typer.Option(help="App id in the paths.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write vendor-shaped deliveries of any size, with a manifest of what was broken on purpose."""
+    from offload_platform.simulator.deliveries import write_deliveries
+    from offload_platform.simulator.simulation import OFFLOAD_TYPES, Simulation
+
+    for name in offload_type or ():
+        if name not in OFFLOAD_TYPES:
+            raise typer.BadParameter(f"unknown offload type {name!r}; known: {', '.join(OFFLOAD_TYPES)}")
+    said: dict[str, Any] = {}
+    if first_stamp:
+        said["first_stamp"] = first_stamp.replace(hour=15, minute=5, second=54, microsecond=499_000, tzinfo=UTC)
+    if offload_type:
+        said["types"] = tuple(offload_type)
+    if app_id:
+        said["app_id"] = app_id
+    simulation = Simulation(
+        seed=seed,
+        users=users,
+        snapshots=snapshots,
+        cadence_days=cadence_days,
+        window_days=window_days,
+        faults=faults,
+        **said,
+    )
+    with _counting("Writing rows") as advance:
+        summary = write_deliveries(simulation, out, on_progress=lambda _, rows: advance(rows))
+    if as_json:
+        _print_json(asdict(summary))
+        return
+    table = _table(None, "type", "rows>")
+    for name, rows in summary.rows.items():
+        table.add_row(name, f"{rows:,}")
+    _out.print(table)
+    _out.print(
+        f"{summary.parts:,} parts, {summary.size / 1e6:,.1f} MB in {out}; {summary.planted:,} broken rows, listed in "
+        f"{out}.manifest.\nNext: a feed with [bold]url: {out.resolve().as_uri()}[/bold] and settle_hours: 0",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("demo"),
+    users: Annotated[int, typer.Option(min=1, help="Simulated users.")] = 100,
+) -> None:
+    """Show the whole way: S3 server, nine weekly deliveries, backfill, published file, three queries."""
+    from offload_platform import demo as demonstration
+
+    stage = demonstration.Demonstration(folder)
+    with stage.server() as server:
+        _out.print(f"[bold]1.[/bold] S3 server on {server.url} (this machine only)")
+        with _counting("   simulating nine weekly deliveries: rows") as advance:
+            summary = stage.simulate(users, lambda _, rows: advance(rows))
+        _out.print(
+            f"[bold]2.[/bold] {sum(summary.rows.values()):,} rows in {summary.parts} parts simulated, "
+            f"{summary.planted:,} of them broken on purpose"
+        )
+        objects = stage.upload(server)
+        _out.print(f"[bold]3.[/bold] {objects} objects in s3://{demonstration.BUCKET}/{demonstration.ROOT}")
+        settings = read_settings(stage.write_feeds(server))
+        _out.print("[bold]4.[/bold] backfill through Dagster, with the vendor's read-only key")
+        outcomes, plan, publishing_error = _run(settings, settings.feeds, [], None, None)
+        _show_run(settings, outcomes, plan, publishing_error, by_type=True)
+    _out.print("\n[bold]5.[/bold] what an analyst asks of the published file")
+    with _reading_published(settings) as connection:
+        for query in demonstration.QUERIES:
+            assert connection is not None
+            _out.print(f"\n[bold]{query.question}[/bold]\n[dim]{escape(query.sql)}[/dim]")
+            result = connection.sql(query.sql)
+            table = _table(None, *result.columns)
+            for row in result.fetchall():
+                table.add_row(*(escape(str(value)) for value in row))
+            _out.print(table)
+    _out.print(f"\nPublished file: [bold]{_published(settings)}[/bold]", soft_wrap=True)
+    _out.print("Open the Dagster UI with [bold]make dev[/bold] (or: offload dev), then http://127.0.0.1:3000")
+    if publishing_error or not all(o.succeeded for o in outcomes):
+        raise typer.Exit(PROBLEM_EXIT)
+
+
+@app.command()
+def dev(
+    feeds: FeedsOption = None,
+    port: Annotated[int, typer.Option(help="Port of the UI on this machine.")] = 3000,
+) -> None:
+    """Open the Dagster UI on 127.0.0.1, telemetry off; with the demo's S3 server where the feeds are the demo's."""
+    from offload_platform.demo import Demonstration
+    from offload_platform.orchestration.instance import dagster_home
+    from offload_platform.warehouse.files import WarehouseFiles
+
+    demo_feeds = Demonstration(Path("demo")).feeds_file
+    path = feeds or (demo_feeds if not feeds_file().exists() and demo_feeds.exists() else feeds_file())
+    settings = read_settings(path)
+    os.environ[FEEDS_VARIABLE] = str(path.resolve())
+    os.environ["DAGSTER_HOME"] = str(dagster_home(WarehouseFiles(settings.warehouse)))
+    workspace = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "offload_platform.definitions"]
+    command = [sys.executable, "-m", "dagster", "dev", *workspace, "-h", "127.0.0.1", "-p", str(port)]
+    _out.print(f"Feeds: {path}. UI: [bold]http://127.0.0.1:{port}[/bold]  (stop with Ctrl-C)", soft_wrap=True)
+    with Demonstration.server_of(path):
+        process = subprocess.Popen(command)
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            code = process.wait()
+    raise typer.Exit(code)
+
+
+def _settings(feeds: Path | None) -> Settings:
+    return read_settings(feeds or feeds_file())
+
+
+def _chosen(settings: Settings, names: Sequence[str] | None) -> tuple[Feed, ...]:
+    return tuple(settings.feed(name) for name in names) if names else settings.feeds
+
+
+def _check_types(feeds: Sequence[Feed], offload_types: Sequence[str] | None) -> None:
+    from offload_platform.orchestration.run import known_types
+
+    known = known_types(feeds)
+    for name in offload_types or ():
+        if name not in known:
+            raise SettingsError(f"--type: unknown offload type {name!r}; known: {', '.join(known)}")
+
+
+def _run(
+    settings: Settings,
+    feeds: Sequence[Feed],
+    offload_types: Sequence[str],
+    first: date | None,
+    last: date | None,
+) -> tuple[list[Any], Any, str | None]:
+    from offload_platform.orchestration import run as runs
+    from offload_platform.orchestration.instance import open_instance
+    from offload_platform.warehouse.files import WarehouseFiles
+
+    files = WarehouseFiles(settings.warehouse)
+    with _err.status("Listing deliveries …"):
+        plan = runs.plan(settings, feeds, offload_types, first, last)
+    outcomes = []
+    publishing_error = None
+    with open_instance(files) as instance:
+        with _progress() as progress:
+            task = progress.add_task("Loading", total=len(plan.loads), visible=bool(plan.loads))
+            for outcome in runs.execute(settings, plan.loads, instance):
+                outcomes.append(outcome)
+                progress.update(
+                    task, advance=1, description=f"Loading  {outcome.feed} {outcome.offload_type} {outcome.partition}"
+                )
+        if any(o.succeeded for o in outcomes) or (files.build.exists() and not files.published.exists()):
+            with _err.status("Publishing …"):
+                publishing_error = runs.publish_now(settings, instance)
+    return outcomes, plan, publishing_error
+
+
+def _show_run(
+    settings: Settings, outcomes: Sequence[Any], plan: Any, publishing_error: str | None, by_type: bool = False
+) -> None:
+    succeeded = [o for o in outcomes if o.succeeded]
+    table = _table(
+        None, "feed", "type", "partition", "rows in>", "loaded>", "quarantined>", "drift>", "seconds>", "MB/s>"
+    )
+    for label, group in _grouped(succeeded, by_type):
+        seconds = sum(o.seconds for o in group)
+        table.add_row(
+            group[0].feed,
+            group[0].offload_type,
+            label,
+            f"{sum(o.rows_in for o in group):,}",
+            f"{sum(o.rows_loaded for o in group):,}",
+            _warned(sum(o.rows_quarantined for o in group)),
+            _warned(sum(o.drift for o in group)),
+            f"{seconds:,.2f}",
+            f"{sum(o.megabytes for o in group) / max(seconds, 1e-9):,.2f}",
+        )
+    if succeeded:
+        _out.print(table)
+        _out.print("[dim]MB/s: stored (compressed) megabytes per second of a load, listing and commit included.[/dim]")
+    for o in outcomes:
+        if not o.succeeded:
+            _out.print(f"[red]failed:[/red] {o.feed} {o.offload_type} {o.partition}: {escape(o.error)}", soft_wrap=True)
+    if not outcomes:
+        _out.print(f"Nothing new: {plan.up_to_date} partitions are up to date.")
+    _show_remarks(plan)
+    if publishing_error:
+        _out.print(f"[red]not published:[/red] {escape(publishing_error)}", soft_wrap=True)
+    elif _published(settings).exists():
+        _out.print(f"Published: {_published(settings)}", soft_wrap=True)
+    else:
+        _out.print("Nothing to publish yet. Next: [bold]offload doctor[/bold]")
+    if any(o.rows_quarantined for o in succeeded):
+        _out.print("Quarantined rows: [bold]SELECT * FROM ops.quarantine[/bold] in the published file.")
+
+
+def _grouped(outcomes: Sequence[Any], by_type: bool) -> Iterator[tuple[str, list[Any]]]:
+    if not by_type:
+        yield from ((o.partition, [o]) for o in outcomes)
+        return
+    for key in dict.fromkeys((o.feed, o.offload_type) for o in outcomes):
+        group = [o for o in outcomes if (o.feed, o.offload_type) == key]
+        yield f"{len(group)} partitions", group
+
+
+def _show_remarks(plan: Any) -> None:
+    for folder, because in dict.fromkeys((d.folder, d.incomplete_because) for d in plan.incomplete):
+        _out.print(f"[yellow]waiting:[/yellow] {folder}: {escape(because or '')}", soft_wrap=True)
+    if plan.before_start:
+        folders = {d.folder for d in plan.before_start}
+        _out.print(f"[yellow]left out:[/yellow] {len(folders)} deliveries from before the feed's start")
+    for name, discovery in plan.discoveries.items():
+        if discovery.unrecognised:
+            _out.print(
+                f"[yellow]unrecognised:[/yellow] {len(discovery.unrecognised)} objects of {name}; see offload doctor"
+            )
+
+
+def _incomplete_json(deliveries: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
+        {"folder": d.folder, "offload_type": d.offload_type, "because": d.incomplete_because} for d in deliveries
+    ]
+
+
+def _warehouse_finding(settings: Settings) -> Any:
+    from offload_platform.landing.inspection import Finding, Grade
+
+    folder = settings.warehouse
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK):
+        return Finding("", "warehouse", Grade.GOOD, str(folder))
+    return Finding(
+        "", "warehouse", Grade.PROBLEM, f"{existing} cannot be written to", "Set warehouse to a folder of yours."
+    )
+
+
+def _published(settings: Settings) -> Path:
+    from offload_platform.warehouse.files import WarehouseFiles
+
+    return WarehouseFiles(settings.warehouse).published
+
+
+@contextmanager
+def _reading_published(settings: Settings) -> Iterator[Any]:
+    import duckdb
+
+    from offload_platform.warehouse.files import prepare
+
+    if not _published(settings).exists():
+        yield None
+        return
+    with duckdb.connect(_published(settings), read_only=True) as connection:
+        prepare(connection)
+        yield connection
+
+
+def _table(title: str | None, *headers: str) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for header in headers:
+        table.add_column(header.removesuffix(">"), justify="right" if header.endswith(">") else "left", overflow="fold")
+    return table
+
+
+def _warned(count: int) -> str:
+    return f"[yellow]{count:,}[/yellow]" if count else "0"
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=_err,
+        transient=True,
+    )
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[Any]:
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=_err, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda amount: progress.advance(task, amount)
+
+
+def _print_json(said: dict[str, Any]) -> None:
+    print(json.dumps(said, default=str, indent=2, ensure_ascii=False))  # noqa: T201 (machine-readable output)
+
+
+if __name__ == "__main__":
+    main()

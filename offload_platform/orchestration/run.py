@@ -1,0 +1,162 @@
+"""Finds what is complete and new, and materialises it through Dagster: what `offload run` does."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+
+from offload_platform.contracts.deliveries import Delivery
+from offload_platform.landing.deliveries import Discovery, choose, discover
+from offload_platform.orchestration.build import build_definitions
+from offload_platform.orchestration.partitions import partition_key_of
+from offload_platform.orchestration.publishing import PUBLISHED_KEY
+from offload_platform.orchestration.resources import source_of, warehouse_in
+from offload_platform.orchestration.tables import table_key
+from offload_platform.settings import Feed, Settings
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.ledger import loaded_fingerprints
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class PlannedLoad:
+    """A partition whose newest complete delivery is not the one in the warehouse."""
+
+    feed: Feed
+    offload_type: str
+    partition: str
+    delivery: Delivery
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do. `before_start` are deliveries older than their feed's start."""
+
+    loads: tuple[PlannedLoad, ...]
+    up_to_date: int
+    incomplete: tuple[Delivery, ...]
+    before_start: tuple[Delivery, ...]
+    discoveries: dict[str, Discovery]
+
+
+@dataclass(frozen=True)
+class LoadOutcome:
+    """What became of a planned load. Sizes are as stored, in MB (10^6 bytes)."""
+
+    feed: str
+    offload_type: str
+    partition: str
+    succeeded: bool
+    rows_in: int = 0
+    rows_loaded: int = 0
+    rows_quarantined: int = 0
+    drift: int = 0
+    seconds: float = 0.0
+    megabytes: float = 0.0
+    error: str | None = None
+
+
+def plan(
+    settings: Settings,
+    feeds: Sequence[Feed],
+    offload_types: Sequence[str] = (),
+    first: date | None = None,
+    last: date | None = None,
+) -> Plan:
+    """List the feeds' roots and compare with the ledger. `first` and `last` bound the date of the delivery's stamp.
+
+    Raises:
+        SourceUnavailable: a root cannot be listed.
+    """
+    with warehouse_in(settings.warehouse).writing() as connection:
+        loaded = loaded_fingerprints(connection)
+    loads: list[PlannedLoad] = []
+    incomplete: list[Delivery] = []
+    before_start: list[Delivery] = []
+    discoveries: dict[str, Discovery] = {}
+    up_to_date = 0
+    for feed in feeds:
+        discovery = discoveries[feed.name] = discover(feed, source_of(feed).store(feed).list_objects())
+        slots: dict[tuple[str, str], list[Delivery]] = {}
+        for delivery in discovery.deliveries:
+            key = partition_key_of(feed, delivery.family, delivery.stamp)
+            wanted = not offload_types or delivery.offload_type in offload_types
+            day = delivery.stamp.date()
+            if not wanted or (first and day < first) or (last and day > last):
+                continue
+            if key is None:
+                before_start.append(delivery)
+            else:
+                slots.setdefault((key, delivery.offload_type), []).append(delivery)
+        for (key, offload_type), deliveries in sorted(slots.items(), key=lambda slot: slot[0][0]):
+            choice = choose(deliveries)
+            incomplete += choice.incomplete
+            if choice.chosen is None:
+                continue
+            if loaded.get((feed.name, offload_type, choice.chosen.folder)) == choice.chosen.fingerprint:
+                up_to_date += 1
+            else:
+                loads.append(PlannedLoad(feed, offload_type, key, choice.chosen))
+    return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(before_start), discoveries)
+
+
+def execute(settings: Settings, loads: Sequence[PlannedLoad], instance: dg.DagsterInstance) -> Iterator[LoadOutcome]:
+    """Materialise the planned partitions one after the other; a failure does not stop the others."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    for load in loads:
+        key = table_key(load.feed, load.offload_type)
+        result = job.execute_in_process(
+            partition_key=load.partition,
+            asset_selection=[key],
+            instance=instance,
+            run_config=_QUIET,
+            raise_on_error=False,
+            tags={"offload/asked_by": "offload run"},
+        )
+        if not result.success:
+            yield LoadOutcome(load.feed.name, load.offload_type, load.partition, False, error=_first_error(result))
+            continue
+        [event] = result.get_asset_materialization_events()
+        said = {name: value.value for name, value in event.materialization.metadata.items()}
+        yield LoadOutcome(
+            load.feed.name,
+            load.offload_type,
+            load.partition,
+            True,
+            rows_in=int(said["rows in"]),  # type: ignore[arg-type]
+            rows_loaded=int(said["rows loaded"]),  # type: ignore[arg-type]
+            rows_quarantined=int(said["rows quarantined"]),  # type: ignore[arg-type]
+            drift=int(said["drift observations"]),  # type: ignore[arg-type]
+            seconds=float(said["seconds"]),  # type: ignore[arg-type]
+            megabytes=load.delivery.size / 1e6,
+        )
+
+
+def publish_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
+    """Materialise the published file; returns what went wrong, or None."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        asset_selection=[PUBLISHED_KEY], instance=instance, run_config=_QUIET, raise_on_error=False
+    )
+    return None if result.success else _first_error(result)
+
+
+def known_types(feeds: Sequence[Feed]) -> list[str]:
+    """Offload types that can be loaded for some feeds."""
+    return sorted({t for feed in feeds for t in vendor_named(feed.vendor).contracts})
+
+
+def _first_error(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_failure and event.event_specific_data is not None:
+            failure = getattr(event.event_specific_data, "user_failure_data", None)
+            if failure is not None and failure.description:
+                return str(failure.description)
+            error = getattr(event.event_specific_data, "error", None)
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return str(error.message).strip()
+    return "the run failed; see its log in the Dagster UI"
