@@ -163,7 +163,9 @@ class Conformer:
             for wire, text in kept.items()
         ]
         joined = pl.concat_str(members, separator=",", ignore_nulls=True)
-        return pl.when(pl.any_horizontal(m.is_not_null() for m in members)).then(pl.format("{{}}", joined))
+        return pl.when(pl.any_horizontal(m.is_not_null() for m in members)).then(
+            pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
+        )
 
 
 def _scalar(reader: Reader) -> pl.Expr | None:

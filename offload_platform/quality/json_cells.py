@@ -1,12 +1,11 @@
 """JSON in cells, decoded by DuckDB: it is the fastest decoder of fixes found, and one bad cell costs only itself."""
 
 from collections.abc import Sequence
-from typing import Any
-
 import duckdb
 import polars as pl
 
 from offload_platform.contracts.readers import JsonMemberCell, JsonObjectCell, JsonReader, PointsCell, TextListCell
+from offload_platform.quality.arrow import ArrowStream
 
 _FIX_SHAPE = '{"latitude":"DOUBLE","longitude":"DOUBLE","timestamp":"VARCHAR"}'
 
@@ -24,16 +23,6 @@ def _fix(latitude: str, longitude: str, time: str) -> str:
         fix_local: CASE WHEN {has_offset} THEN {local} END,
         utc_offset_min: CASE WHEN {has_offset} THEN {offset} END
     }}"""
-
-
-class ArrowStream:
-    """Hands a polars frame to DuckDB as an Arrow stream, without a copy and without pyarrow."""
-
-    def __init__(self, frame: pl.DataFrame) -> None:
-        self._frame = frame
-
-    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        return self._frame.__arrow_c_stream__(requested_schema)
 
 
 class JsonCells:
@@ -86,7 +75,7 @@ class JsonCells:
                 FROM (SELECT row, cell, json_valid(cell) AS valid FROM cells)
             )"""
         )
-        result = pl.DataFrame(relation)
+        result = pl.DataFrame(ArrowStream(relation))
         if not result["row"].equals(frame["row"]):
             result = result.sort("row")
         return result["value"]
