@@ -5,8 +5,10 @@ delimiter accounted for, every quote where a quote may stand. Where that fails, 
 record each are found and read one by one, and the rest is parsed at once; so a bad line costs only itself.
 """
 
+import codecs
 import csv
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +21,7 @@ from offload_platform.landing.errors import UntrustedPart
 
 BLOCK_BYTES = 16 << 20
 LONGEST_LINE_BYTES = 64 << 20
-MOST_LINES_OF_A_RECORD = 1000
+MOST_LINES_OF_A_RECORD = 200
 LINE = "line"
 REJECT_SCHEMA = {LINE: pl.Int64, "reasons": pl.List(pl.String), "raw": pl.String}
 
@@ -28,6 +30,9 @@ _NEWLINE, _CARRIAGE_RETURN, _QUOTE = b"\n", b"\r", b'"'
 _SURPLUS = "surplus"
 
 Positions = npt.NDArray[np.int64]
+
+_NOTE_POSITION = "offload_platform.note_position"
+_undecoded = threading.local()
 
 # The csv module refuses cells of more than 128 kB unless told otherwise; a long trip's waypoints are longer.
 csv.field_size_limit(LONGEST_LINE_BYTES)
@@ -110,7 +115,12 @@ def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str) -> Iterator[Bloc
 
 def parse(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
     """Split a block into records; every physical line is accounted for."""
-    records = _parse_at_once(block, columns, delimiter) or _parse_around_faults(block, columns, delimiter)
+    rows = _all_plain(block.content, block.lines, columns, delimiter)
+    if rows is not None:
+        numbers = pl.int_range(block.first_line, block.first_line + rows.height, dtype=pl.Int64)
+        records = Records(rows.with_columns(numbers.alias(LINE)), pl.DataFrame(schema=REJECT_SCHEMA))
+    else:
+        records = _parse_around_faults(block, columns, delimiter)
     if records.lines != block.lines:
         raise AssertionError(f"{records.lines} of {block.lines} lines accounted for, from line {block.first_line}")
     return records
@@ -128,67 +138,66 @@ def _cut(content: bytes) -> int:
     return content.rfind(_NEWLINE) + 1
 
 
-def _parse_at_once(block: Block, columns: tuple[str, ...], delimiter: str) -> Records | None:
-    """Parse a block in which every line is one well-formed record; None when it is not proved to be such a block."""
-    content = block.content
-    if b"\x00" in content:
+def _all_plain(content: bytes, lines: int, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
+    """Rows of a block in which every line is one well-formed record; None when it is not proved to be such a block."""
+    if b"\x00" in content or not _returns_end_lines(content) or not _quotes_are_sound(content, delimiter):
         return None
-    if returns := content.count(_CARRIAGE_RETURN):
-        content = content.replace(b"\r\n", b"\n")
-        if len(block.content) - len(content) != returns:
-            return None
-    if not _quotes_are_sound(content, delimiter):
-        return None
-    lines = block.lines
     rows = _frame(content, columns, delimiter)
     if rows is None or rows.height != lines or rows[_SURPLUS].null_count() != lines:
         return None
-    in_cells = 0
-    if _QUOTE in content:
-        counts = pl.all().exclude(_SURPLUS).str.count_matches(delimiter, literal=True).sum()
-        in_cells = rows.select(pl.sum_horizontal(counts)).item()
+    rows = rows.drop(_SURPLUS)
+    in_cells = _delimiters_in_cells(rows, delimiter).sum() if _QUOTE in content else 0
     if content.count(delimiter.encode()) != lines * (len(columns) - 1) + in_cells:
         return None
-    numbers = pl.int_range(block.first_line, block.first_line + lines, dtype=pl.Int64)
-    return Records(rows.drop(_SURPLUS).with_columns(numbers.alias(LINE)), pl.DataFrame(schema=REJECT_SCHEMA))
+    return rows
+
+
+def _returns_end_lines(content: bytes) -> bool:
+    """Whether every carriage return stands before a line feed."""
+    returns = content.count(_CARRIAGE_RETURN)
+    if not returns:
+        return True
+    before_feeds = np.frombuffer(content, dtype=np.uint8)[_positions(content, _NEWLINE) - 1]
+    return returns == np.count_nonzero(before_feeds == _CARRIAGE_RETURN[0])
+
+
+def _delimiters_in_cells(rows: pl.DataFrame, delimiter: str) -> pl.Series:
+    """How many delimiters stand inside the cells of each row."""
+    counts = pl.all().str.count_matches(delimiter, literal=True).fill_null(0)
+    return rows.select(pl.sum_horizontal(counts).alias("delimiters"))["delimiters"]
 
 
 def _frame(content: bytes, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
     """Text of all cells by wire name, and a surplus column that shows rows with too many cells; empty cells are null."""
-    names = [*(wire_name(c) for c in columns), _SURPLUS]
+    # A header of our own: polars tells surplus cells from missing ones only where it is told of one column more.
+    header = delimiter.join([*(str(i) for i in range(len(columns))), _SURPLUS]) + "\n"
     try:
         rows = pl.read_csv(
-            content,
-            has_header=False,
-            schema={name: pl.String for name in names},
-            separator=delimiter,
-            truncate_ragged_lines=True,
+            header.encode() + content, separator=delimiter, infer_schema=False, truncate_ragged_lines=True
         )
     except pl.exceptions.PolarsError:
         return None
+    rows.columns = [*(wire_name(c) for c in columns), _SURPLUS]
     return rows.with_columns(pl.when(pl.all() != "").then(pl.all()))
 
 
 def _quotes_are_sound(content: bytes, delimiter: str) -> bool:
     """Whether every quote opens a cell, closes one, or is one of a pair inside; all closed at the end."""
-    neighbours = _may_stand_beside_a_quote(delimiter)
+    may_precede = np.zeros(256, dtype=bool)
+    may_precede[[_QUOTE[0], _NEWLINE[0], ord(delimiter)]] = True
+    may_follow = may_precede.copy()
+    may_follow[_CARRIAGE_RETURN[0]] = True
     data = np.frombuffer(content, dtype=np.uint8)
     seen = 0
     for start in range(0, len(data), _SLICE_BYTES):
         at = np.flatnonzero(data[start : start + _SLICE_BYTES] == _QUOTE[0]) + start
         opening, closing = at[seen % 2 :: 2], at[1 - seen % 2 :: 2]
-        if not (neighbours[data[opening - 1]] | (opening == 0)).all():
+        if not (may_precede[data[opening - 1]] | (opening == 0)).all():
             return False
-        if not neighbours[data[np.minimum(closing + 1, len(data) - 1)]].all():
+        if not may_follow[data[np.minimum(closing + 1, len(data) - 1)]].all():
             return False
         seen += len(at)
     return seen % 2 == 0
-
-
-def _may_stand_beside_a_quote(delimiter: str) -> npt.NDArray[np.bool_]:
-    allowed = np.zeros(256, dtype=bool)
-    allowed[[_QUOTE[0], _NEWLINE[0], ord(delimiter)]] = True
-    return allowed
 
 
 def _positions(content: bytes, sign: bytes) -> Positions:
@@ -197,102 +206,120 @@ def _positions(content: bytes, sign: bytes) -> Positions:
 
 def _parse_around_faults(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
     """Parse the lines that are plainly one record each at once, and the others one by one."""
-    lines = _physical_lines(block.content)
-    doubtful = _doubtful_lines(block.content, len(columns), delimiter)
-    plain = np.flatnonzero(~doubtful)
-    content = b"".join([lines[nth] for nth in plain]).replace(b"\r\n", b"\n")
-    rows = _frame(content, columns, delimiter)
-    if rows is None or rows.height != len(plain):
-        doubtful[:] = True
-        plain = plain[:0]
-        rows = _frame(b"", columns, delimiter)
-        assert rows is not None
-    numbered = rows.drop(_SURPLUS).with_columns(pl.Series(LINE, plain + block.first_line, dtype=pl.Int64))
-    others = _parse_one_by_one(lines, np.flatnonzero(doubtful), block.first_line, columns, delimiter)
-    return Records(
-        pl.concat([numbered, others.rows]).sort(LINE), others.rejected, others.blank, others.continued
-    )
-
-
-def _doubtful_lines(content: bytes, columns: int, delimiter: str) -> npt.NDArray[np.bool_]:
-    """Which physical lines are not plainly one record of so many cells, with the lines a record may run on to."""
-    data = np.frombuffer(content, dtype=np.uint8)
+    content = block.content
     ends = _positions(content, _NEWLINE)
     if not content.endswith(_NEWLINE):
-        ends = np.append(ends, len(data))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    quotes = _positions(content, _QUOTE)
-    line_of_quote = np.searchsorted(ends, quotes)
-    quotes_of_line = np.bincount(line_of_quote, minlength=len(ends))
-    quotes_before_line = np.concatenate([[0], np.cumsum(quotes_of_line)[:-1]])
-    is_opening = (np.arange(len(quotes)) - quotes_before_line[line_of_quote]) % 2 == 0
+        ends = np.append(ends, len(content))
+    doubtful = _broken_lines(content, ends)
+    rows = _plain_among(content, ends, doubtful, columns, delimiter)
+    if rows is None:
+        doubtful[np.searchsorted(ends, _undecodable(content))] = True
+        rows = _plain_among(content, ends, doubtful, columns, delimiter)
+    if rows is None:
+        doubtful[:] = True
+        rows = pl.DataFrame(schema={wire_name(c): pl.String for c in columns})
+    others = _parse_one_by_one(content, ends, np.flatnonzero(doubtful), block.first_line, columns, delimiter)
+    plain_lines = pl.Series(LINE, np.flatnonzero(~doubtful) + block.first_line, dtype=pl.Int64)
+    rows = rows.with_columns(plain_lines)
+    if others.rows.height:
+        rows = pl.concat([rows, others.rows]).sort(LINE)
+    return Records(rows, others.rejected, others.blank, others.continued)
 
-    neighbours = _may_stand_beside_a_quote(delimiter)
-    before = neighbours[data[quotes - 1]] | (quotes == starts[line_of_quote])
-    follows = data[np.minimum(quotes + 1, len(data) - 1)]
-    after = neighbours[follows] | (follows == _CARRIAGE_RETURN[0]) | (quotes + 1 == len(data))
-    doubtful = np.zeros(len(ends), dtype=bool)
-    doubtful[line_of_quote[np.where(is_opening, ~before, ~after)]] = True
 
-    delimiters = _positions(content, delimiter.encode())
-    line_of_delimiter = np.searchsorted(ends, delimiters)
-    quotes_before = np.searchsorted(quotes, delimiters) - quotes_before_line[line_of_delimiter]
-    outside = line_of_delimiter[quotes_before % 2 == 0]
-    doubtful |= np.bincount(outside, minlength=len(ends)) != columns - 1
-
+def _broken_lines(content: bytes, ends: Positions) -> npt.NDArray[np.bool_]:
+    """Physical lines that are no plain record whatever their cells: blank, unclosed quotes, NUL, lone carriage returns;
+    and the lines that a record with a line end in a cell may run on to.
+    """
+    data = np.frombuffer(content, dtype=np.uint8)
+    lengths = np.diff(ends, prepend=-1) - 1
+    broken = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
     returns = _positions(content, _CARRIAGE_RETURN)
     lone = returns[data[np.minimum(returns + 1, len(data) - 1)] != _NEWLINE[0]]
-    for unusual in (lone, _positions(content, b"\x00"), _undecodable(content, ends)):
-        doubtful[np.searchsorted(ends, unusual)] = True
-
-    odd = np.flatnonzero(quotes_of_line % 2)
-    doubtful[odd] = True
+    for unusual in (lone, _positions(content, b"\x00")):
+        broken[np.searchsorted(ends, unusual)] = True
+    odd = np.flatnonzero(_count_by_line(_positions(content, _QUOTE), ends) % 2)
+    broken[odd] = True
     for first, last in zip(odd, odd[1:], strict=False):
         if last - first < MOST_LINES_OF_A_RECORD:
-            doubtful[first : last + 1] = True
-    return doubtful
+            broken[first : last + 1] = True
+    return broken
 
 
-def _undecodable(content: bytes, ends: Positions) -> Positions:
-    """Where lines are not UTF-8: the first such byte of each line."""
-    found = []
-    start = 0
-    while start < len(content):
-        try:
-            content[start:].decode("utf-8")
-            break
-        except UnicodeDecodeError as error:
-            found.append(start + error.start)
-            nth = int(np.searchsorted(ends, found[-1]))
-            start = int(ends[nth]) + 1
-    return np.array(found, dtype=np.int64)
+def _plain_among(
+    content: bytes,
+    ends: Positions,
+    doubtful: npt.NDArray[np.bool_],
+    columns: tuple[str, ...],
+    delimiter: str,
+) -> pl.DataFrame | None:
+    """Rows of the lines that are not doubtful; lines that turn out to have other cells are made doubtful.
+
+    None when the lines cannot be parsed as one record each.
+    """
+    kept = _without_lines(content, np.flatnonzero(doubtful), ends)
+    rows = _frame(kept, columns, delimiter) if _quotes_are_sound(kept, delimiter) else None
+    if rows is None or rows.height != np.count_nonzero(~doubtful):
+        return None
+    rows = rows.drop(_SURPLUS)
+    delivered = _count_by_line(_positions(content, delimiter.encode()), ends)[~doubtful]
+    plain = delivered == _delimiters_in_cells(rows, delimiter).to_numpy() + len(columns) - 1
+    doubtful[np.flatnonzero(~doubtful)[~plain]] = True
+    return rows.filter(pl.Series(plain))
 
 
-def _physical_lines(content: bytes) -> list[bytes]:
-    lines = content.split(_NEWLINE)
-    last = lines.pop()
-    return [line + _NEWLINE for line in lines] + ([last] if last else [])
+def _count_by_line(positions: Positions, ends: Positions) -> Positions:
+    """How many of some sorted positions lie in each physical line."""
+    return np.diff(np.searchsorted(positions, ends), prepend=0)
+
+
+def _undecodable(content: bytes) -> Positions:
+    """Where bytes are no UTF-8."""
+    _undecoded.positions = []
+    content.decode("utf-8", errors=_NOTE_POSITION)
+    return np.array(_undecoded.positions, dtype=np.int64)
+
+
+def _note_position(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    _undecoded.positions.append(error.start)
+    return "", error.end
+
+
+def _without_lines(content: bytes, lines: Positions, ends: Positions) -> bytes:
+    """The content without some physical lines."""
+    view = memoryview(content)
+    starts = np.where(lines == 0, 0, ends[lines - 1] + 1).tolist()
+    nexts = (ends[lines] + 1).tolist()
+    kept = [view[a:b] for a, b in zip([0, *nexts], [*starts, len(content)], strict=True) if a < b]
+    return b"".join(kept)
 
 
 def _parse_one_by_one(
-    lines: list[bytes], doubtful: Positions, first_line: int, columns: tuple[str, ...], delimiter: str
+    content: bytes,
+    ends: Positions,
+    doubtful: Positions,
+    first_line: int,
+    columns: tuple[str, ...],
+    delimiter: str,
 ) -> Records:
     """Read doubtful lines as records; a line that is none is set aside, and reading goes on after it."""
+    starts = np.where(doubtful == 0, 0, ends[doubtful - 1] + 1).tolist()
+    nexts = (ends[doubtful] + 1).tolist()
+    lines = {nth: content[a:b] for nth, a, b in zip(doubtful.tolist(), starts, nexts, strict=True)}
     well_formed = _record_pattern(delimiter)
     cells: list[list[str]] = []
     row_lines: list[int] = []
     rejected: list[tuple[int, list[str], str]] = []
     blank = continued = 0
     next_line = 0
-    is_doubtful = set(doubtful.tolist())
-    for nth in doubtful.tolist():
+    for nth in lines:
         if nth < next_line:
             continue
         next_line = nth + 1
         if not lines[nth].strip(b"\r\n"):
             blank += 1
             continue
-        record = _whole_record(lines, nth, is_doubtful, well_formed)
+        record = _whole_record(lines, nth, well_formed)
         if record is None:
             rejected.append((first_line + nth, [_fault(lines[nth], delimiter)], printable(lines[nth])))
             continue
@@ -316,14 +343,13 @@ def _parse_one_by_one(
     )
 
 
-def _whole_record(
-    lines: list[bytes], nth: int, is_doubtful: set[int], well_formed: re.Pattern[str]
-) -> list[bytes] | None:
+def _whole_record(lines: dict[int, bytes], nth: int, well_formed: re.Pattern[str]) -> list[bytes] | None:
     """The lines of the record that begins on a line; None when no well-formed record begins there."""
     record: list[bytes] = []
     quotes = 0
-    for line in lines[nth : nth + MOST_LINES_OF_A_RECORD]:
-        if nth + len(record) not in is_doubtful:
+    for following in range(nth, nth + MOST_LINES_OF_A_RECORD):
+        line = lines.get(following)
+        if line is None:
             return None
         record.append(line)
         quotes += line.count(_QUOTE)
@@ -357,3 +383,6 @@ def _fault(line: bytes, delimiter: str) -> str:
     if re.search(opened, text):
         return "unterminated quote"
     return "stray quote" if _QUOTE.decode() in text else "carriage return outside quotes"
+
+
+codecs.register_error(_NOTE_POSITION, _note_position)

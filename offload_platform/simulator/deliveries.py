@@ -32,14 +32,14 @@ class Summary:
     """What was written.
 
     `deliveries` counts folders times offload types, `rows` all rows by offload type, `planted` the broken ones among
-    them; `bytes` is the size of all parts as stored.
+    them; `size` is the bytes of all parts as stored.
     """
 
     deliveries: int
     parts: int
     rows: Mapping[str, int]
     planted: int
-    bytes: int
+    size: int
 
 
 def write_deliveries(

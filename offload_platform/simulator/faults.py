@@ -96,6 +96,8 @@ class Planter:
 
     def plant(self, cells: pl.DataFrame, lines: pl.Series, first_row: int) -> tuple[pl.Series, list[Planted]]:
         """The lines with some of them broken; `first_row` is the number of the first row in the part."""
+        if not self._simulation.faults:
+            return lines, []
         drawn = draw(self._simulation.seed, Purpose.FAULT, *self._place, np.arange(first_row, first_row + len(lines)))
         positions = np.flatnonzero(fraction(drawn) < self._simulation.faults)
         turns = choice(drawn[positions], 2**30, 1)
@@ -136,7 +138,8 @@ def _too_few_fields(row: Row) -> Broken | None:
     if most == 0:
         return None
     kept = 1 + row.turn % most
-    return Broken(row.delimiter.join(cells[:kept]), f"too few fields: {kept} of {len(cells)}")
+    line = row.delimiter.join(cells[:kept])
+    return Broken(line, f"too few fields: {kept} of {len(cells)}") if line else None
 
 
 def _too_many_fields(row: Row) -> Broken:

@@ -209,7 +209,7 @@ def test_part_totals_are_those_of_the_csv_module(world: World) -> None:
     assert world.summary.rows == rows
     assert world.summary.parts == len(parts) == 54
     assert world.summary.deliveries == 18
-    assert world.summary.bytes == sum(len(content) for content in files_of(world.root).values())
+    assert world.summary.size == sum(len(content) for content in files_of(world.root).values())
     assert world.record("manifest.jsonl") == []
 
 
