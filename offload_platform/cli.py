@@ -136,7 +136,9 @@ def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
     else:
         _out.print("Nothing is published yet. Next: [bold]offload run[/bold]")
     if plan.loads:
-        _out.print(f"[yellow]{len(plan.loads)} partitions are complete and new.[/yellow] Next: [bold]offload run[/bold]")
+        _out.print(
+            f"[yellow]{len(plan.loads)} partitions are complete and new.[/yellow] Next: [bold]offload run[/bold]"
+        )
     elif tables:
         _out.print("Every complete delivery is loaded.")
     _show_remarks(plan)
@@ -397,9 +399,7 @@ def _show_remarks(plan: Any) -> None:
 
 
 def _incomplete_json(deliveries: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {"folder": d.folder, "offload_type": d.offload_type, "because": d.incomplete_because} for d in deliveries
-    ]
+    return [{"folder": d.folder, "offload_type": d.offload_type, "because": d.incomplete_because} for d in deliveries]
 
 
 def _warehouse_finding(settings: Settings) -> Any:

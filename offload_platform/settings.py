@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from offload_platform.contracts.contract import Cadence
-from offload_platform.vendors import vendor_names, vendor_named
+from offload_platform.vendors import vendor_named, vendor_names
 
 FEEDS_VARIABLE = "OFFLOAD_FEEDS"
 
@@ -43,7 +43,10 @@ class Feed(_Strict):
     owners: tuple[str, ...] = Field(default=("team:data-platform",), description="Owners shown in Dagster.")
     start: date = Field(description="Date of the first delivery to load.")
     quarantine_limit: float = Field(
-        default=0.5, gt=0, le=1, description="Share of bad rows above which a part of 1,000 bad rows or more is refused."
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Share of bad rows above which a part of 1,000 bad rows or more is refused.",
     )
 
     @field_validator("vendor")

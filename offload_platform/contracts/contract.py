@@ -84,9 +84,7 @@ class Contract:
     @cached_property
     def wire_columns(self) -> tuple[str, ...]:
         """Names of the delivered columns that the contract knows, in the order of the contract."""
-        wires = (
-            c.facts.reader.wire for c in self.columns.values() if not isinstance(c.facts.reader, UnknownColumns)
-        )
+        wires = (c.facts.reader.wire for c in self.columns.values() if not isinstance(c.facts.reader, UnknownColumns))
         return tuple(dict.fromkeys(wire for wire in wires if wire is not None))
 
     @cached_property
@@ -106,9 +104,7 @@ class Contract:
         return frozenset(
             reader.wire
             for c in self.columns.values()
-            if c.facts.expected
-            and not isinstance(reader := c.facts.reader, UnknownColumns)
-            and reader.wire is not None
+            if c.facts.expected and not isinstance(reader := c.facts.reader, UnknownColumns) and reader.wire is not None
         )
 
     @cached_property

@@ -104,9 +104,7 @@ class Layout(Protocol):
     def check_app_id(self, app_id: str) -> str | None:
         """Say what is wrong with an app id, or None."""
 
-    def incomplete_because(
-        self, family: str, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]
-    ) -> str | None:
+    def incomplete_because(self, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]) -> str | None:
         """Say why one folder of one app id is not complete, or None.
 
         `objects` holds the folder's parts by offload type, `expected_types` the types the feed subscribes to.

@@ -49,7 +49,10 @@ class NumberCell:
 
 @dataclass(frozen=True)
 class IntegerCell:
-    """A whole number; values in `absent` mean null. `otherwise` computes the value from typed columns where none is given."""
+    """A whole number; values in `absent` mean null.
+
+    `otherwise` computes the value from typed columns where none is given.
+    """
 
     wire: str
     absent: tuple[int, ...] = ()

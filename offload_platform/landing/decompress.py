@@ -53,7 +53,7 @@ def chunks(path: Path, key: str) -> Iterator[bytes]:
                 raise DamagedBody(
                     f"{key}: the gzip stream is cut off before its end. Ask the vendor to deliver the part anew."
                 )
-    except isal_zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]
         raise DamagedBody(
             f"{key}: the gzip stream is damaged ({error}). Ask the vendor to deliver the part anew."
         ) from error

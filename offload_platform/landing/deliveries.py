@@ -64,11 +64,17 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
         by_type: dict[str, list[Part]] = {}
         for part in sorted(parts, key=lambda p: (p.placement.position, p.key)):
             by_type.setdefault(part.placement.offload_type, []).append(part)
-        because = layout.incomplete_because(family, by_type, feed.expected_types(family))
+        because = layout.incomplete_because(by_type, feed.expected_types(family))
         because = because or _unsettled(feed, newest[folder], now)
         deliveries += [
             Delivery(
-                folder, parts[0].placement.stamp, family, feed.app_id, offload_type, tuple(by_type[offload_type]), because
+                folder,
+                parts[0].placement.stamp,
+                family,
+                feed.app_id,
+                offload_type,
+                tuple(by_type[offload_type]),
+                because,
             )
             for offload_type in by_type
             if offload_type in feed.expected_types(family)

@@ -77,7 +77,9 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
         moved = next(d for d, e in zip(delivered_order, expected_order, strict=True) if d != e)
         drift.append(Drift(DriftKind.COLUMN_ORDER, moved, "columns are bound by name; first column out of place"))
     if fingerprint.delimiter != contract.wire.delimiter:
-        drift.append(Drift(DriftKind.DELIMITER, None, f"{fingerprint.delimiter!r} instead of {contract.wire.delimiter!r}"))
+        drift.append(
+            Drift(DriftKind.DELIMITER, None, f"{fingerprint.delimiter!r} instead of {contract.wire.delimiter!r}")
+        )
     if fingerprint.has_byte_order_mark:
         drift.append(Drift(DriftKind.BYTE_ORDER_MARK, None, "UTF-8 byte-order mark before the header"))
     return drift
@@ -105,7 +107,9 @@ def _refuse_unusable(key: str, columns: tuple[str, ...], contract: Contract) -> 
             "Ask the vendor to deliver the part with its header."
         )
     if doubled := sorted({name for name in columns if columns.count(name) > 1}):
-        raise UntrustedPart(f"{key}: line 1: column {doubled[0]!r} stands twice in the header, so its value is unclear.")
+        raise UntrustedPart(
+            f"{key}: line 1: column {doubled[0]!r} stands twice in the header, so its value is unclear."
+        )
     if missing := sorted(contract.required_wire_columns - set(columns)):
         raise UntrustedPart(
             f"{key}: line 1: column {missing[0]!r} is missing, without which no row keeps the contract of "

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from offload_platform.contracts.contract import Cadence
 from offload_platform.landing.deliveries import Discovery, discover
@@ -97,9 +98,7 @@ def _layout(feed: Feed, discovery: Discovery) -> Iterator[Finding]:
         )
     elif discovery.other_app_ids:
         others = ", ".join(f"{app_id} ({objects:,} objects)" for app_id, objects in discovery.other_app_ids.items())
-        yield Finding(
-            feed.name, "app id", Grade.NOTE, f"also seen: {others}", "Add a feed for each one that you want."
-        )
+        yield Finding(feed.name, "app id", Grade.NOTE, f"also seen: {others}", "Add a feed for each one that you want.")
     else:
         yield Finding(feed.name, "app id", Grade.GOOD, f"{feed.app_id} and no other")
 
@@ -145,13 +144,14 @@ def _gaps(feed: Feed, discovery: Discovery) -> Iterator[Finding]:
         if not days:
             continue
         step = _STEP[cadence]
-        gaps = [f"{a} to {b}" for a, b in zip(days, days[1:], strict=False) if b - a >= step + _LATENESS]
+        gaps = [f"{a} to {b}" for a, b in pairwise(days) if b - a >= step + _LATENESS]
         if gaps:
             yield Finding(
                 feed.name,
                 f"{family} gaps",
                 Grade.PROBLEM,
-                f"no {cadence.value} delivery between {'; '.join(gaps[:_SHOWN])}" + (" …" if len(gaps) > _SHOWN else ""),
+                f"no {cadence.value} delivery between {'; '.join(gaps[:_SHOWN])}"
+                + (" …" if len(gaps) > _SHOWN else ""),
                 "Ask the vendor to deliver them again before their nine-week window has passed.",
             )
         else:

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,11 @@ BLOCK_BYTES = 16 << 20
 LONGEST_LINE_BYTES = 64 << 20
 MOST_LINES_OF_A_RECORD = 200
 LINE = "line"
-REJECT_SCHEMA = {LINE: pl.Int64, "reasons": pl.List(pl.String), "raw": pl.String}
+REJECT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    LINE: pl.Int64,
+    "reasons": pl.List(pl.String),
+    "raw": pl.String,
+}
 
 _SLICE_BYTES = 1 << 16
 _NEWLINE, _CARRIAGE_RETURN, _QUOTE = b"\n", b"\r", b'"'
@@ -168,7 +173,7 @@ def _delimiters_in_cells(rows: pl.DataFrame, delimiter: str) -> pl.Series:
 
 
 def _frame(content: bytes, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
-    """Text of all cells by wire name, and a surplus column that shows rows with too many cells; empty cells are null."""
+    """Text of all cells by wire name, empty ones null, and a surplus column that shows rows with too many."""
     # A header of our own: polars tells surplus cells from missing ones only where it is told of one column more.
     header = delimiter.join([*(str(i) for i in range(len(columns))), _SURPLUS]) + "\n"
     try:
@@ -232,14 +237,14 @@ def _broken_lines(content: bytes, ends: Positions) -> npt.NDArray[np.bool_]:
     """
     data = np.frombuffer(content, dtype=np.uint8)
     lengths = np.diff(ends, prepend=-1) - 1
-    broken = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
+    broken: npt.NDArray[np.bool_] = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
     returns = _positions(content, _CARRIAGE_RETURN)
     lone = returns[data[np.minimum(returns + 1, len(data) - 1)] != _NEWLINE[0]]
     for unusual in (lone, _positions(content, b"\x00")):
         broken[np.searchsorted(ends, unusual)] = True
     odd = np.flatnonzero(_count_by_line(_positions(content, _QUOTE), ends) % 2)
     broken[odd] = True
-    for first, last in zip(odd, odd[1:], strict=False):
+    for first, last in pairwise(odd):
         if last - first < MOST_LINES_OF_A_RECORD:
             broken[first : last + 1] = True
     return broken
@@ -336,7 +341,9 @@ def _parse_one_by_one(
         next_line = nth + len(record)
     rows = pl.DataFrame(cells, schema={wire_name(c): pl.String for c in columns}, orient="row")
     return Records(
-        rows.with_columns(pl.when(pl.all() != "").then(pl.all())).with_columns(pl.Series(LINE, row_lines, dtype=pl.Int64)),
+        rows.with_columns(pl.when(pl.all() != "").then(pl.all())).with_columns(
+            pl.Series(LINE, row_lines, dtype=pl.Int64)
+        ),
         pl.DataFrame(rejected, schema=REJECT_SCHEMA, orient="row"),
         blank,
         continued,

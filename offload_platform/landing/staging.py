@@ -219,9 +219,7 @@ class _Tally:
     def __post_init__(self) -> None:
         self.drift = DriftCounter(self.contract)
 
-    def add(
-        self, block: records.Block, found: records.Records, good: pl.DataFrame, quarantined: pl.DataFrame
-    ) -> None:
+    def add(self, block: records.Block, found: records.Records, good: pl.DataFrame, quarantined: pl.DataFrame) -> None:
         self.lines += block.lines
         self.blank += found.blank
         self.continued += found.continued

@@ -108,7 +108,7 @@ class DeliveryStore:
                 yield bytes(chunk)
         except (PreconditionError, NotFoundError) as error:
             raise PartChanged(
-                f"{wanted.key}: replaced or removed since the listing. Run the partition again to load what is there now."
+                f"{wanted.key}: replaced or removed since the listing. Run the partition again to load what is there."
             ) from error
         except (BaseError, BotoCoreError, OSError) as error:
             raise SourceUnavailable(self._explain("read", wanted.key, error)) from error
@@ -179,7 +179,11 @@ def _open_bucket(feed: Feed, bucket: str, session: boto3.Session | None) -> S3St
         region=feed.region,
         credential_provider=provider,
         virtual_hosted_style_request=feed.endpoint_url is None,
-        client_options={"allow_http": insecure, "timeout": timedelta(minutes=10), "connect_timeout": timedelta(seconds=10)},
+        client_options={
+            "allow_http": insecure,
+            "timeout": timedelta(minutes=10),
+            "connect_timeout": timedelta(seconds=10),
+        },
         retry_config={"max_retries": 8, "retry_timeout": timedelta(minutes=3)},
     )
 

@@ -29,7 +29,7 @@ def published_file(tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition
         description="The read-only DuckDB file that analysts open: a verified copy of the build file, swapped in one "
         "step. Readers of the old file are never blocked and never block a load.",
     )
-    def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:
+    def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with warehouse.writing() as connection:
             published = publish(connection, warehouse.files)
         return dg.MaterializeResult(

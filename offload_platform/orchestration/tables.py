@@ -73,7 +73,7 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
         ],
         required_resource_keys={"warehouse", source_key(feed)},
     )
-    def load(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def load(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
         started = time.monotonic()
         warehouse: WarehouseResource = context.resources.warehouse
         source: FeedSource = getattr(context.resources, source_key(feed))

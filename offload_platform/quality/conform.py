@@ -13,14 +13,15 @@ from offload_platform.contracts.columns import Column
 from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.readers import (
     BooleanCell,
+    CellReader,
     Computed,
     InstantCell,
     IntegerCell,
     JsonObjectCell,
+    JsonReader,
     NumberCell,
     OffsetCell,
     PointsCell,
-    Reader,
     TextCell,
     TextListCell,
     UnknownColumns,
@@ -28,7 +29,7 @@ from offload_platform.contracts.readers import (
     wire_name,
 )
 from offload_platform.quality import timestamps
-from offload_platform.quality.json_cells import JsonCells, is_json_reader
+from offload_platform.quality.json_cells import JsonCells
 
 _FAULTS: dict[type, str] = {
     NumberCell: "not a number",
@@ -62,6 +63,7 @@ class Conformer:
 
     def __init__(self, contract: Contract, delivered_columns: Sequence[str], json_cells: JsonCells) -> None:
         self._columns = list(contract.columns.values())
+        self._cells = {c.name: r for c in self._columns if isinstance(r := c.facts.reader, CellReader)}
         self._missing = [w for w in contract.wire_columns if w not in set(delivered_columns)]
         self._unknown = [w for w in delivered_columns if w not in set(contract.wire_columns)]
         self._json_cells = json_cells
@@ -71,25 +73,22 @@ class Conformer:
         frame = delivered.with_columns(pl.lit(None, dtype=pl.String).alias(wire_name(w)) for w in self._missing)
         frame = frame.with_columns(self._clocks(frame))
         typed = frame.select(
-            expression.alias(c.name)
-            for c in self._columns
-            if (expression := _scalar(c.facts.reader)) is not None
-        )
-        typed = typed.with_columns(
-            self._json_cells.decode(frame[wire_name(c.facts.reader.wire)], c.facts.reader).alias(c.name)  # type: ignore[union-attr, arg-type]
-            for c in self._columns
-            if is_json_reader(c.facts.reader)
+            expression.alias(name)
+            for name, reader in self._cells.items()
+            if (expression := _scalar(reader)) is not None
+        ).with_columns(
+            self._json_cells.decode(frame[wire_name(reader.wire)], reader).alias(name)
+            for name, reader in self._cells.items()
+            if isinstance(reader, JsonReader)
         )
         failures, misfits = self._failures(frame, typed)
-        return Conformed(self._completed(frame, typed, misfits), failures, {c: s.sum() for c, s in misfits.items()})
+        return Conformed(
+            self._completed(frame, typed, misfits), failures, {c: int(s.sum()) for c, s in misfits.items()}
+        )
 
     def _clocks(self, frame: pl.DataFrame) -> list[pl.Series]:
         """Wall clock and offset of every cell that holds a time, read once for all columns that need it."""
-        marks: dict[str, tuple[str, ...]] = {
-            c.facts.reader.wire: c.facts.reader.open_marks
-            for c in self._columns
-            if isinstance(c.facts.reader, InstantCell)
-        }
+        marks = {r.wire: r.open_marks for r in self._cells.values() if isinstance(r, InstantCell)}
         clocks: list[pl.Series] = []
         for wire, open_marks in marks.items():
             text = frame[wire_name(wire)]
@@ -111,11 +110,9 @@ class Conformer:
 
     def _failures(self, frame: pl.DataFrame, typed: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
         checks = {
-            c.name: pl.col(wire_name(c.facts.reader.wire)).is_not_null()  # type: ignore[union-attr]
-            & pl.col(c.name).is_null()
-            & ~_means_none(c.facts.reader)
-            for c in self._columns
-            if type(c.facts.reader) in _FAULTS and not getattr(c.facts.reader, "optional", False)
+            name: pl.col(wire_name(reader.wire)).is_not_null() & pl.col(name).is_null() & ~_means_none(reader)
+            for name, reader in self._cells.items()
+            if type(reader) in _FAULTS and not (isinstance(reader, TextListCell) and reader.optional)
         }
         if not checks:
             return pl.DataFrame(schema=FAILURE_SCHEMA), {}
@@ -123,11 +120,10 @@ class Conformer:
         both = pl.concat([wires, typed], how="horizontal")
         failed = both.select(rule.fill_null(False).alias(name) for name, rule in checks.items())
         bad = [name for name, any_bad in failed.select(pl.all().any()).row(0, named=True).items() if any_bad]
-        readers = {c.name: c.facts.reader for c in self._columns}
-        misfits = {name: failed[name] for name in bad if getattr(readers[name], "misfit_to_extra", False)}
+        misfits = {name: failed[name] for name in bad if _keeps_misfits(self._cells[name])}
         cases = [
             pl.DataFrame({"row": failed[name].arg_true()}).with_columns(
-                column=pl.lit(name), reason=pl.lit(f"{name}: {_FAULTS[type(readers[name])]}")
+                column=pl.lit(name), reason=pl.lit(f"{name}: {_FAULTS[type(self._cells[name])]}")
             )
             for name in bad
             if name not in misfits
@@ -149,10 +145,8 @@ class Conformer:
     def _extra(self, misfits: dict[str, pl.Series]) -> pl.Expr:
         """Unknown columns and misfits of each row as one JSON object; null where there is nothing to keep."""
         kept = {wire: pl.col(wire_name(wire)) for wire in self._unknown}
-        readers = {c.name: c.facts.reader for c in self._columns}
         for name, is_misfit in misfits.items():
-            wire = readers[name].wire  # type: ignore[union-attr]
-            assert wire is not None
+            wire = self._cells[name].wire
             kept[wire] = pl.when(pl.lit(is_misfit)).then(pl.col(wire_name(wire)))
         if not kept:
             return pl.lit(None, dtype=pl.String)
@@ -168,7 +162,11 @@ class Conformer:
         )
 
 
-def _scalar(reader: Reader) -> pl.Expr | None:
+def _keeps_misfits(reader: CellReader) -> bool:
+    return isinstance(reader, NumberCell | BooleanCell | TextListCell) and reader.misfit_to_extra
+
+
+def _scalar(reader: CellReader) -> pl.Expr | None:
     """The expression that reads a cell of plain text; None for readers that work otherwise."""
     match reader:
         case TextCell():
@@ -217,7 +215,7 @@ def _in(value: pl.Expr, absent: Sequence[float]) -> pl.Expr:
     return pl.any_horizontal(value == number for number in absent) if absent else pl.lit(False)
 
 
-def _means_none(reader: Reader) -> pl.Expr:
+def _means_none(reader: CellReader) -> pl.Expr:
     """Whether the text of a cell is one that the contract reads as "no value"."""
     match reader:
         case NumberCell(wire=wire, absent=absent) if absent:

@@ -1,4 +1,4 @@
-"""Drift: what a delivery brings that its contract did not lead one to expect. Reported, never swallowed, never fatal."""
+"""Drift: what a delivery brings that its contract did not lead one to expect. Reported, never swallowed or fatal."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class DriftKind(StrEnum):
 
 @dataclass(frozen=True)
 class Drift:
-    """One observation on one part: its kind, the column it is about (where one is), what was found, in how many rows."""
+    """One observation on one part: its kind, the column it is about, what was found, and in how many rows."""
 
     kind: DriftKind
     column: str | None
@@ -54,14 +54,16 @@ class DriftCounter:
             ).row(0)
             for remark, rows in zip(self._contract.remarks, kept, strict=True):
                 if rows:
-                    column, _, detail = remark.partition(": ")
-                    self._counts[DriftKind.REMARK, column, detail] += rows
+                    about, _, detail = remark.partition(": ")
+                    self._counts[DriftKind.REMARK, about, detail] += rows
         for name, cells in misfits.items():
             self._counts[DriftKind.MISFIT, name, "text that does not fit the column's type, kept in extra"] += cells
 
     def found(self) -> list[Drift]:
         """All observations so far, in a stable order."""
-        return [Drift(kind, column, detail, rows) for (kind, column, detail), rows in sorted(self._counts.items(), key=str)]
+        return [
+            Drift(kind, column, detail, rows) for (kind, column, detail), rows in sorted(self._counts.items(), key=str)
+        ]
 
 
 def _new_values(values: pl.Series, known: frozenset[str]) -> Iterable[tuple[str, int]]:

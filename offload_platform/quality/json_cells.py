@@ -1,10 +1,9 @@
 """JSON in cells, decoded by DuckDB: it is the fastest decoder of fixes found, and one bad cell costs only itself."""
 
-from collections.abc import Sequence
 import duckdb
 import polars as pl
 
-from offload_platform.contracts.readers import JsonMemberCell, JsonObjectCell, JsonReader, PointsCell, TextListCell
+from offload_platform.contracts.readers import JsonMemberCell, JsonObjectCell, JsonReader, TextListCell
 from offload_platform.quality.arrow import ArrowStream
 
 _FIX_SHAPE = '{"latitude":"DOUBLE","longitude":"DOUBLE","timestamp":"VARCHAR"}'
@@ -86,18 +85,12 @@ def _text_list_sql() -> str:
 
 
 def _points_sql() -> str:
-    of_objects = f"""list_transform(
-        from_json(CASE WHEN kind = 'OBJECT' THEN cell END, '{{"waypoints":[{_FIX_SHAPE}]}}').waypoints,
-        lambda p: {_fix("p.latitude", "p.longitude", "p.timestamp")})"""
-    of_arrays = f"""list_transform(
-        from_json(CASE WHEN kind = 'ARRAY' THEN cell END, '[["VARCHAR"]]'), lambda p: {_fix("try_cast(p[1] AS DOUBLE)", "try_cast(p[2] AS DOUBLE)", "p[3]")})"""
-    fixes = f"CASE kind WHEN 'OBJECT' THEN {of_objects} WHEN 'ARRAY' THEN {of_arrays} END"
-    whole = """len(list_filter(fixes, lambda p: p.latitude IS NULL OR p.longitude IS NULL)) = 0"""
+    fix_of_object = _fix("p.latitude", "p.longitude", "p.timestamp")
+    fix_of_array = _fix("try_cast(p[1] AS DOUBLE)", "try_cast(p[2] AS DOUBLE)", "p[3]")
+    objects = f"""from_json(CASE WHEN kind = 'OBJECT' THEN cell END, '{{"waypoints":[{_FIX_SHAPE}]}}').waypoints"""
+    arrays = """from_json(CASE WHEN kind = 'ARRAY' THEN cell END, '[["VARCHAR"]]')"""
+    fixes = f"""CASE kind
+        WHEN 'OBJECT' THEN list_transform({objects}, lambda p: {fix_of_object})
+        WHEN 'ARRAY' THEN list_transform({arrays}, lambda p: {fix_of_array}) END"""
+    whole = "len(list_filter(fixes, lambda p: p.latitude IS NULL OR p.longitude IS NULL)) = 0"
     return f"(SELECT CASE WHEN {whole} THEN fixes END FROM (SELECT {fixes} AS fixes))"
-
-
-def is_json_reader(reader: object) -> bool:
-    """Whether a reader's cells hold JSON."""
-    return isinstance(reader, TextListCell | JsonObjectCell | JsonMemberCell | PointsCell)
-
-

@@ -15,7 +15,7 @@ class ContractDefect(Exception):
     """The contract itself cannot be applied: a check raised, or a column has another type than the contract says."""
 
 
-BROKEN_SCHEMA = {"row": pl.UInt32, "reasons": pl.List(pl.String)}
+BROKEN_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {"row": pl.UInt32, "reasons": pl.List(pl.String)}
 
 
 def validate(conformed: Conformed, contract: Contract) -> pl.DataFrame:
@@ -47,8 +47,9 @@ def _rule_failures(conformed: Conformed, contract: Contract) -> pl.DataFrame:
     )
     wires = wires_of(list(contract.columns.values()))
     unreadable = conformed.failures.select("row", wire=pl.col("column").replace_strict(wires, return_dtype=pl.String))
-    return (
+    kept: pl.DataFrame = (
         rules.with_columns(wire=pl.col("column").replace_strict(wires, return_dtype=pl.String))
         .join(unreadable, on=["row", "wire"], how="anti")
         .select("row", "column", "reason")
     )
+    return kept

@@ -22,9 +22,7 @@ _LIFESTYLE_FOLDER = re.compile(
 _DRIVING_FOLDER = re.compile(rf"(?P<year>20\d{{2}})_(?P<month>\d{{2}})_(?P<day>\d{{2}})_{_UUID}")
 _APP_ID = re.compile(r"[0-9a-f]{24}")
 _TYPE_FOLDER = re.compile(r"(?P<type>[a-z_]+(?:\.[a-z_]+)?)\.(?P<app_id>[0-9a-f]{24})\.(?:csv|json)")
-_PART = re.compile(
-    rf"part-(?P<number>\d{{5}})(?:-(?P<job>{_UUID})-c(?P<file>\d{{3}}))?(?:\.(?:csv|json))?(?:\.gz)?"
-)
+_PART = re.compile(rf"part-(?P<number>\d{{5}})(?:-(?P<job>{_UUID})-c(?P<file>\d{{3}}))?(?:\.(?:csv|json))?(?:\.gz)?")
 _LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:__MACOSX/|\._|\.DS_Store$|_temporary/|_committed_|_started_|[^/]*\.crc$)")
 
 
@@ -75,9 +73,7 @@ class SentianceLayout:
             return None
         return "must be 24 lower-case hexadecimal digits, as in the path of the delivery"
 
-    def incomplete_because(
-        self, family: str, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]
-    ) -> str | None:
+    def incomplete_because(self, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]) -> str | None:
         """Lifestyle folders carry no marker: every type has parts, numbered without a hole, of one job."""
         for offload_type in expected_types:
             parts = objects.get(offload_type, ())
@@ -97,7 +93,7 @@ class SentianceLayout:
                 number = {name: int(digits) for name, digits in found.groupdict().items()}
                 milliseconds = number.pop("ms", 0)
                 try:
-                    return family, datetime(**number, microsecond=milliseconds * 1000, tzinfo=UTC)  # type: ignore[arg-type]
+                    return family, datetime(**number, microsecond=milliseconds * 1000, tzinfo=UTC)
                 except ValueError:
                     return None
         return None

@@ -12,7 +12,7 @@ from offload_platform.vendors.sentiance.vocabulary import SEGMENTS
 
 
 class Segments(pa.DataFrameModel):
-    """A label that one user carries in this snapshot; the vendor repeats some rows, and has two names for many labels."""
+    """A label that one user carries in this snapshot; some rows are repeated, and many labels have two names."""
 
     user_id: types.Text = shared.user_id()
     metadata_user_id: types.Text = shared.metadata_user_id()

@@ -150,6 +150,7 @@ def timeline_remarks() -> dict[str, pl.Expr]:
     elapsed = elapsed_s(pl.col("start_at"), pl.col("end_at"))
     return {
         "end_at: before start_at": ~closed | (elapsed >= 0),
-        "duration_s: differs from end - start by more than 1 s": ~closed | ((pl.col("duration_s") - elapsed).abs() <= 1),
+        "duration_s: differs from end - start by more than 1 s": ~closed
+        | ((pl.col("duration_s") - elapsed).abs() <= 1),
         "duration_s: given although the end is open": closed | pl.col("duration_s").is_null(),
     }
