@@ -47,7 +47,7 @@ def quarantine_result(loaded: Loaded, sample: Sequence[tuple[Any, ...]]) -> dg.A
     if staged.quarantined:
         metadata["by reason"] = dg.MetadataValue.md(markdown_table(("reason", "rows"), _reasons(staged)))
         metadata["sample"] = dg.MetadataValue.md(
-            markdown_table(("object", "line", "reasons", "row as delivered"), sample)
+            markdown_table(("line", "reasons", "row as delivered", "part"), sample)
         )
     return dg.AssetCheckResult(
         check_name=QUARANTINE_CHECK,
@@ -72,18 +72,23 @@ def drift_result(loaded: Loaded) -> dg.AssetCheckResult:
         check_name=DRIFT_CHECK,
         passed=not drift,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(drift)} kinds of drift; see ops.drift." if drift else "Header and values are as expected.",
+        description=(
+            f"The delivery differs in {len(drift)} respect{'s' if len(drift) > 1 else ''}; see ops.drift."
+            if drift
+            else "Header and values are as expected."
+        ),
         metadata=metadata,
     )
 
 
 def quarantine_sample(staged: StagedDelivery) -> list[tuple[Any, ...]]:
-    """The first quarantined rows of a staged delivery: object, line, reasons, row as delivered."""
+    """The first quarantined rows of a staged delivery: line, reasons, row as delivered, name of the part."""
     sample: list[tuple[Any, ...]] = []
     for part in staged.parts:
         for file in part.quarantine_files:
             rows = pl.read_ipc(file).head(_SAMPLE_ROWS - len(sample))
-            sample += [(part.part.key, line, "; ".join(reasons), raw) for line, reasons, raw in rows.rows()]
+            name = part.part.key.rpartition("/")[2]
+            sample += [(line, "; ".join(reasons), raw, name) for line, reasons, raw in rows.rows()]
             if len(sample) >= _SAMPLE_ROWS:
                 return sample
     return sample
