@@ -5,6 +5,7 @@ Here: what people type and read. The work is done in the rooms below; Dagster is
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,9 @@ PROBLEM_EXIT, USAGE_EXIT = 1, 2
 
 def main() -> None:
     """Entry point: errors that people can mend are told in a sentence, not a traceback."""
+    # A shell's background job ignores Ctrl-C, and SIGTERM would leave servers behind: both end a command in order.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except (SettingsError, LandingError) as error:
@@ -277,17 +281,20 @@ def dev(
     path = feeds or (demo_feeds if not feeds_file().exists() and demo_feeds.exists() else feeds_file())
     settings = read_settings(path)
     os.environ[FEEDS_VARIABLE] = str(path.resolve())
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:Function `dev_command` is superseded")
     os.environ["DAGSTER_HOME"] = str(dagster_home(WarehouseFiles(settings.warehouse)))
     workspace = ["-w", "workspace.yaml"] if Path("workspace.yaml").exists() else ["-m", "offload_platform.definitions"]
     command = [sys.executable, "-m", "dagster", "dev", *workspace, "-h", "127.0.0.1", "-p", str(port)]
     _out.print(f"Feeds: {path}. UI: [bold]http://127.0.0.1:{port}[/bold]  (stop with Ctrl-C)", soft_wrap=True)
     with Demonstration.server_of(path):
-        process = subprocess.Popen(command)
+        # In a session of its own, it gets Ctrl-C once, from here: a second one would make it leave its children behind.
+        process = subprocess.Popen(command, start_new_session=True)
         try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            code = process.wait()
-    raise typer.Exit(code)
+            process.wait()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+    raise typer.Exit(process.returncode)
 
 
 def _settings(feeds: Path | None) -> Settings:
