@@ -1,0 +1,274 @@
+"""Replaces one partition of one table with a staged delivery, in one transaction with its accounts.
+
+Ledger, quarantine, drift and receipt are written with the rows or not at all; what the tables hold afterwards is
+counted and compared with what was staged before anything is committed.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.deliveries import Delivery
+from offload_platform.landing.deliveries import Choice
+from offload_platform.landing.staging import StagedDelivery, StagedPart
+from offload_platform.quality.arrow import ArrowStream
+from offload_platform.warehouse.tables import ensure_ops, ensure_table, insert_ops, quoted, table_name
+
+_ROWS_PER_INSERT = 122_880
+
+
+class Unbalanced(Exception):
+    """The tables do not hold what was staged; the transaction was rolled back and the old rows stand."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A slice of one feed's table: the deliveries whose stamps lie in a window, end excluded."""
+
+    feed: str
+    contract: Contract
+    key: str
+    start: datetime
+    end: datetime
+
+    @property
+    def account(self) -> list[Any]:
+        """The values that the `ops` tables know the partition by."""
+        return [self.feed, self.contract.vendor, self.contract.offload_type, self.key]
+
+
+def replace_partition(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, choice: Choice, staged: StagedDelivery, run_id: str
+) -> None:
+    """Put a staged delivery in the place of whatever the partition held; all of it or nothing.
+
+    Raises:
+        Unbalanced: rows in the tables differ from rows staged.
+    """
+    connection.execute("BEGIN")
+    try:
+        ensure_ops(connection)
+        ensure_table(connection, partition.contract)
+        first_loaded = _first_loaded(connection, partition)
+        _clear(connection, partition)
+        for part in staged.parts:
+            _insert_rows(connection, partition, staged.delivery, part)
+            _insert_quarantine(connection, partition, staged.delivery, part)
+            _insert_drift(connection, partition, staged.delivery, part)
+        _insert_ledger(connection, partition, choice, staged, first_loaded)
+        _insert_receipt(connection, partition, staged, run_id)
+        _prove(connection, partition, staged)
+        connection.execute("COMMIT")
+    except BaseException:
+        # A COMMIT that fails has rolled back already; what went wrong must not be hidden by that.
+        with suppress(duckdb.TransactionException):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _clear(connection: duckdb.DuckDBPyConnection, partition: Partition) -> None:
+    window = [partition.feed, partition.start, partition.end]
+    connection.execute(
+        f"DELETE FROM {table_name(partition.contract)} WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ?",
+        window,
+    )
+    for table in ("ledger", "quarantine", "drift"):
+        connection.execute(
+            f"DELETE FROM ops.{table} WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? "
+            "AND offload_type = ?",
+            [*window, partition.contract.offload_type],
+        )
+
+
+def _insert_rows(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, part: StagedPart
+) -> None:
+    names = ", ".join(quoted(name) for name in partition.contract.columns)
+    for batch in _batches(part.row_files):
+        rows = ArrowStream(batch)  # noqa: F841 (read by DuckDB by its name)
+        connection.execute(
+            f"INSERT INTO {table_name(partition.contract)} BY NAME "
+            "SELECT ? AS feed, ? AS app_id, ?::TIMESTAMPTZ AS delivery_stamp, ? AS object_key, line, "
+            f"{names} FROM rows",
+            [partition.feed, delivery.app_id, delivery.stamp, part.part.key],
+        )
+
+
+def _batches(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
+    """Staged rows in batches that fill row groups well, one batch in memory."""
+    held: list[pl.DataFrame] = []
+    for file in files:
+        held.append(pl.read_ipc(file))
+        if sum(frame.height for frame in held) >= _ROWS_PER_INSERT:
+            yield pl.concat(held)
+            held = []
+    if held:
+        yield pl.concat(held)
+
+
+def _insert_quarantine(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, part: StagedPart
+) -> None:
+    for batch in _batches(part.quarantine_files):
+        rows = ArrowStream(batch)  # noqa: F841 (read by DuckDB by its name)
+        connection.execute(
+            "INSERT INTO ops.quarantine BY NAME SELECT ? AS feed, ? AS vendor, ? AS offload_type, ? AS partition, "
+            "? AS app_id, ?::TIMESTAMPTZ AS delivery_stamp, ? AS object_key, line, reasons, raw FROM rows",
+            [*partition.account, delivery.app_id, delivery.stamp, part.part.key],
+        )
+
+
+def _insert_drift(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, part: StagedPart
+) -> None:
+    for drift in part.drift:
+        insert_ops(
+            connection,
+            "drift",
+            [
+                *partition.account,
+                delivery.app_id,
+                delivery.stamp,
+                part.part.key,
+                drift.kind.value,
+                drift.column,
+                drift.detail,
+                drift.rows,
+            ],
+        )
+
+
+def _insert_ledger(
+    connection: duckdb.DuckDBPyConnection,
+    partition: Partition,
+    choice: Choice,
+    staged: StagedDelivery,
+    first_loaded: dict[tuple[str, str, str], datetime],
+) -> None:
+    now = datetime.now(UTC)
+    version = partition.contract.version
+    for part in staged.parts:
+        stored = part.part.stored
+        insert_ops(
+            connection,
+            "ledger",
+            [
+                *partition.account,
+                *_delivery_account(staged.delivery),
+                stored.key,
+                stored.etag,
+                stored.size,
+                "loaded",
+                None,
+                part.checksum,
+                part.fingerprint.compression,
+                part.fingerprint.delimiter,
+                part.fingerprint.line_end,
+                part.lines,
+                part.rows_in,
+                part.loaded,
+                part.quarantined,
+                part.reasons,
+                version,
+                first_loaded.get((stored.key, stored.etag, version), now),
+            ],
+        )
+    for delivery in choice.superseded:
+        newer = f"a newer complete delivery counts: {staged.delivery.folder}"
+        _insert_not_loaded(connection, partition, delivery, "superseded", newer)
+    for delivery in choice.incomplete:
+        _insert_not_loaded(connection, partition, delivery, "incomplete", delivery.incomplete_because)
+
+
+def _insert_not_loaded(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, status: str, reason: str | None
+) -> None:
+    for part in delivery.parts:
+        insert_ops(
+            connection,
+            "ledger",
+            [
+                *partition.account,
+                *_delivery_account(delivery),
+                part.stored.key,
+                part.stored.etag,
+                part.stored.size,
+                status,
+                reason,
+            ],
+        )
+
+
+def _delivery_account(delivery: Delivery) -> list[Any]:
+    return [delivery.app_id, delivery.stamp, delivery.folder, delivery.fingerprint]
+
+
+def _insert_receipt(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, staged: StagedDelivery, run_id: str
+) -> None:
+    parts = [
+        {
+            "object_key": part.part.key,
+            "etag": part.part.stored.etag,
+            "size_bytes": part.part.stored.size,
+            "checksum": part.checksum,
+            "rows_in": part.rows_in,
+            "rows_loaded": part.loaded,
+            "rows_quarantined": part.quarantined,
+            "quarantined_by_reason": part.reasons,
+        }
+        for part in staged.parts
+    ]
+    insert_ops(
+        connection,
+        "receipts",
+        [
+            *partition.account,
+            run_id,
+            datetime.now(UTC),
+            staged.delivery.folder,
+            staged.delivery.fingerprint,
+            staged.rows_in,
+            staged.loaded,
+            staged.quarantined,
+            parts,
+        ],
+    )
+
+
+def _first_loaded(connection: duckdb.DuckDBPyConnection, partition: Partition) -> dict[tuple[str, str, str], datetime]:
+    """When each version of a part was first loaded, so that loading it again changes nothing."""
+    found = connection.execute(
+        "SELECT object_key, etag, contract_version, loaded_at FROM ops.ledger "
+        "WHERE feed = ? AND offload_type = ? AND status = 'loaded'",
+        [partition.feed, partition.contract.offload_type],
+    ).fetchall()
+    return {(key, etag, version): loaded_at for key, etag, version, loaded_at in found}
+
+
+def _prove(connection: duckdb.DuckDBPyConnection, partition: Partition, staged: StagedDelivery) -> None:
+    """Count what the tables now hold for the partition, part by part."""
+    window = [partition.feed, partition.start, partition.end]
+    in_window = "WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ?"
+    loaded = connection.execute(
+        f"SELECT object_key, count(*) FROM {table_name(partition.contract)} {in_window} GROUP BY ALL", window
+    ).fetchall()
+    quarantined = connection.execute(
+        f"SELECT object_key, count(*) FROM ops.quarantine {in_window} AND offload_type = ? GROUP BY ALL",
+        [*window, partition.contract.offload_type],
+    ).fetchall()
+    expected_loaded = {p.part.key: p.loaded for p in staged.parts if p.loaded}
+    expected_quarantined = {p.part.key: p.quarantined for p in staged.parts if p.quarantined}
+    if dict(loaded) != expected_loaded or dict(quarantined) != expected_quarantined:
+        raise Unbalanced(
+            f"{partition.feed} {partition.contract.offload_type} {partition.key}: staged {expected_loaded} rows and "
+            f"{expected_quarantined} for quarantine, the tables hold {dict(loaded)} and {dict(quarantined)}. "
+            "Nothing was committed. Run the partition again; if it stays so, report it."
+        )

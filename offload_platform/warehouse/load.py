@@ -1,0 +1,85 @@
+"""Loads one partition: list, choose the delivery that counts, stage it, and replace the partition with it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import duckdb
+
+from offload_platform.contracts.deliveries import Delivery
+from offload_platform.landing.deliveries import Choice, choose, discover
+from offload_platform.landing.errors import LandingError
+from offload_platform.landing.staging import StagedDelivery, stage
+from offload_platform.landing.store import DeliveryStore
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.commit import Partition, replace_partition
+from offload_platform.warehouse.files import WarehouseFiles
+
+Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+
+class NothingToLoad(LandingError):
+    """The partition has no complete delivery; what it holds stays as it is."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A finished load."""
+
+    partition: Partition
+    delivery: Delivery
+    staged: StagedDelivery
+
+
+def load_partition(
+    store: DeliveryStore,
+    partition: Partition,
+    files: WarehouseFiles,
+    writing: Writing,
+    run_id: str,
+    on_progress: Callable[[int], None] = lambda _: None,
+    on_staged: Callable[[StagedDelivery], None] = lambda _: None,
+) -> Loaded:
+    """Load the newest complete delivery of a partition. The writer lock is held for the commit alone.
+
+    `on_progress` is told the stored bytes of each finished part; `on_staged` sees the staged files before they go.
+
+    Raises:
+        NothingToLoad: there is no complete delivery; the message says why.
+        LandingError: a part cannot be fetched or trusted; the partition keeps its old rows.
+    """
+    choice = find_deliveries(store, partition)
+    if choice.chosen is None:
+        raise NothingToLoad(_why_nothing(partition, choice))
+    with files.staging_folder() as folder:
+        staged = stage(store, choice.chosen, partition.contract, folder, on_progress)
+        on_staged(staged)
+        with writing() as connection:
+            replace_partition(connection, partition, choice, staged, run_id)
+    return Loaded(partition, choice.chosen, staged)
+
+
+def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:
+    """What the feed's root holds for a partition now."""
+    layout = vendor_named(store.feed.vendor).layout
+    offload_type = partition.contract.offload_type
+
+    def belongs(key: str) -> bool:
+        placement = layout.place(key)
+        return (
+            placement is not None
+            and placement.offload_type == offload_type
+            and partition.start <= placement.stamp < partition.end
+        )
+
+    discovery = discover(store.feed, store.list_objects(identify=belongs))
+    return choose([d for d in discovery.of_type(offload_type) if partition.start <= d.stamp < partition.end])
+
+
+def _why_nothing(partition: Partition, choice: Choice) -> str:
+    what = f"{partition.feed} {partition.contract.offload_type} {partition.key}"
+    window = f"{partition.start:%Y-%m-%d} to {partition.end:%Y-%m-%d} (UTC, end excluded)"
+    if not choice.incomplete:
+        return f"{what}: no delivery with a stamp of {window}. Run `offload doctor` to see what the feed's root holds."
+    waiting = "; ".join(f"{d.folder}: {d.incomplete_because}" for d in choice.incomplete)
+    return f"{what}: no complete delivery with a stamp of {window}. {waiting}. It is loaded once it is complete."
