@@ -119,21 +119,19 @@ def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
             }
         )
         return
-    table = _table(
-        "Published tables", "feed", "type", "partitions>", "newest", "rows in>", "loaded>", "quarantined>", "drift>"
-    )
-    for t in tables:
-        table.add_row(
-            t.feed,
-            t.offload_type,
-            f"{t.partitions:,}",
-            t.newest_partition,
-            f"{t.rows_in:,}",
-            f"{t.rows_loaded:,}",
-            _warned(t.rows_quarantined),
-            _warned(t.drift),
-        )
-    if tables:
+    for name in dict.fromkeys(t.feed for t in tables):
+        table = _table(name, "type", "partitions>", "newest", "rows in>", "loaded>", "quarantined>", "drift>")
+        for t in tables:
+            if t.feed == name:
+                table.add_row(
+                    t.offload_type,
+                    f"{t.partitions:,}",
+                    t.newest_partition,
+                    f"{t.rows_in:,}",
+                    f"{t.rows_loaded:,}",
+                    _warned(t.rows_quarantined),
+                    _warned(t.drift),
+                )
         _out.print(table)
     if published_at:
         _out.print(f"Published {published_at:%Y-%m-%d %H:%M:%S} UTC: {published}", soft_wrap=True)
@@ -348,25 +346,23 @@ def _show_run(
     settings: Settings, outcomes: Sequence[Any], plan: Any, publishing_error: str | None, by_type: bool = False
 ) -> None:
     succeeded = [o for o in outcomes if o.succeeded]
-    table = _table(
-        None, "feed", "type", "partition", "rows in>", "loaded>", "quarantined>", "drift>", "seconds>", "MB/s>"
-    )
-    for label, group in _grouped(succeeded, by_type):
-        seconds = sum(o.seconds for o in group)
-        table.add_row(
-            group[0].feed,
-            group[0].offload_type,
-            label,
-            f"{sum(o.rows_in for o in group):,}",
-            f"{sum(o.rows_loaded for o in group):,}",
-            _warned(sum(o.rows_quarantined for o in group)),
-            _warned(sum(o.drift for o in group)),
-            f"{seconds:,.2f}",
-            f"{sum(o.megabytes for o in group) / max(seconds, 1e-9):,.2f}",
-        )
-    if succeeded:
+    for feed in dict.fromkeys(o.feed for o in succeeded):
+        table = _table(feed, "type", "partition", "rows in>", "loaded>", "quarantined>", "drift>", "s>", "MB/s>")
+        for label, group in _grouped([o for o in succeeded if o.feed == feed], by_type):
+            seconds = sum(o.seconds for o in group)
+            table.add_row(
+                group[0].offload_type,
+                label,
+                f"{sum(o.rows_in for o in group):,}",
+                f"{sum(o.rows_loaded for o in group):,}",
+                _warned(sum(o.rows_quarantined for o in group)),
+                _warned(sum(o.drift for o in group)),
+                f"{seconds:,.2f}",
+                f"{sum(o.megabytes for o in group) / max(seconds, 1e-9):,.2f}",
+            )
         _out.print(table)
-        _out.print("[dim]MB/s: stored (compressed) megabytes per second of a load, listing and commit included.[/dim]")
+    if succeeded:
+        _out.print("[dim]s: seconds of a load, listing and commit included; MB/s: of stored, compressed bytes.[/dim]")
     for o in outcomes:
         if not o.succeeded:
             _out.print(f"[red]failed:[/red] {o.feed} {o.offload_type} {o.partition}: {escape(o.error)}", soft_wrap=True)
@@ -387,9 +383,9 @@ def _grouped(outcomes: Sequence[Any], by_type: bool) -> Iterator[tuple[str, list
     if not by_type:
         yield from ((o.partition, [o]) for o in outcomes)
         return
-    for key in dict.fromkeys((o.feed, o.offload_type) for o in outcomes):
-        group = [o for o in outcomes if (o.feed, o.offload_type) == key]
-        yield f"{len(group)} partitions", group
+    for offload_type in dict.fromkeys(o.offload_type for o in outcomes):
+        group = [o for o in outcomes if o.offload_type == offload_type]
+        yield f"{len(group)} weeks", group
 
 
 def _show_remarks(plan: Any) -> None:
@@ -442,9 +438,10 @@ def _reading_published(settings: Settings) -> Iterator[Any]:
 
 
 def _table(title: str | None, *headers: str) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
     for header in headers:
-        table.add_column(header.removesuffix(">"), justify="right" if header.endswith(">") else "left", overflow="fold")
+        right = header.endswith(">")
+        table.add_column(header.removesuffix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
     return table
 
 
