@@ -2,18 +2,21 @@
 
 import dagster as dg
 
+from offload_platform.orchestration.arrivals import arrivals_of
+from offload_platform.orchestration.deliveries import owed_delivery
 from offload_platform.orchestration.publishing import publish_after_loads, published_file
 from offload_platform.orchestration.resources import source_key, source_of, warehouse_in
-from offload_platform.orchestration.tables import tables_of
+from offload_platform.orchestration.tables import subscribed_contracts, tables_of
 from offload_platform.settings import Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Assets, checks, sensors and resources of all feeds."""
     tables = [table for feed in settings.feeds for table in tables_of(feed)]
+    owed = [owed_delivery(feed, contract) for feed in settings.feeds for contract in subscribed_contracts(feed)]
     return dg.Definitions(
-        assets=[*tables, published_file(tables)],
-        sensors=[publish_after_loads()],
+        assets=[*owed, *tables, published_file(tables)],
+        sensors=[*(arrivals_of(feed) for feed in settings.feeds), publish_after_loads()],
         resources={
             "warehouse": warehouse_in(settings.warehouse),
             **{source_key(feed): source_of(feed) for feed in settings.feeds},

@@ -7,11 +7,12 @@ from datetime import date
 import dagster as dg
 
 from offload_platform.contracts.deliveries import Delivery
-from offload_platform.landing.deliveries import Discovery, choose, discover
+from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.orchestration.build import build_definitions
-from offload_platform.orchestration.partitions import partition_key_of
+from offload_platform.orchestration.deliveries import arrival
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
+from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
@@ -79,26 +80,23 @@ def plan(
     up_to_date = 0
     for feed in feeds:
         discovery = discoveries[feed.name] = discover(feed, source_of(feed).store(feed).list_objects())
-        slots: dict[tuple[str, str], list[Delivery]] = {}
-        for delivery in discovery.deliveries:
-            key = partition_key_of(feed, delivery.family, delivery.stamp)
-            wanted = not offload_types or delivery.offload_type in offload_types
-            day = delivery.stamp.date()
-            if not wanted or (first and day < first) or (last and day > last):
+        wanted = [
+            d
+            for d in discovery.deliveries
+            if (not offload_types or d.offload_type in offload_types)
+            and (first is None or d.stamp.date() >= first)
+            and (last is None or d.stamp.date() <= last)
+        ]
+        before_start += [d for d in wanted if d.stamp.date() < feed.start]
+        for slot in slots_of(feed, wanted):
+            incomplete += slot.choice.incomplete
+            delivery = slot.choice.chosen
+            if delivery is None:
                 continue
-            if key is None:
-                before_start.append(delivery)
-            else:
-                slots.setdefault((key, delivery.offload_type), []).append(delivery)
-        for (key, offload_type), deliveries in sorted(slots.items(), key=lambda slot: slot[0][0]):
-            choice = choose(deliveries)
-            incomplete += choice.incomplete
-            if choice.chosen is None:
-                continue
-            if loaded.get((feed.name, offload_type, choice.chosen.folder)) == choice.chosen.fingerprint:
+            if loaded.get((feed.name, slot.offload_type, delivery.folder)) == delivery.fingerprint:
                 up_to_date += 1
             else:
-                loads.append(PlannedLoad(feed, offload_type, key, choice.chosen))
+                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, delivery))
     return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(before_start), discoveries)
 
 
@@ -107,6 +105,7 @@ def execute(settings: Settings, loads: Sequence[PlannedLoad], instance: dg.Dagst
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     for load in loads:
         key = table_key(load.feed, load.offload_type)
+        instance.report_runless_asset_event(arrival(load.feed.name, load.delivery, load.partition))
         result = job.execute_in_process(
             partition_key=load.partition,
             asset_selection=[key],

@@ -7,6 +7,7 @@ import dagster as dg
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.landing.errors import LandingError
+from offload_platform.orchestration.deliveries import delivery_key
 from offload_platform.orchestration.partitions import partition_of, partitions_of
 from offload_platform.orchestration.reports import (
     DRIFT_CHECK,
@@ -23,15 +24,15 @@ from offload_platform.warehouse.load import load_partition
 from offload_platform.warehouse.tables import PROVENANCE, column_comment, column_type
 
 
+def subscribed_contracts(feed: Feed) -> list[Contract]:
+    """Contracts of the offload types that a feed subscribes to."""
+    contracts = vendor_named(feed.vendor).contracts
+    return [contracts[t] for family in feed.cadence for t in feed.expected_types(family) if t in contracts]
+
+
 def tables_of(feed: Feed) -> list[dg.AssetsDefinition]:
     """The table assets of a feed: one for each subscribed offload type that has a contract."""
-    contracts = vendor_named(feed.vendor).contracts
-    return [
-        _table(feed, contracts[offload_type])
-        for family in feed.cadence
-        for offload_type in feed.expected_types(family)
-        if offload_type in contracts
-    ]
+    return [_table(feed, contract) for contract in subscribed_contracts(feed)]
 
 
 def table_key(feed: Feed, offload_type: str) -> dg.AssetKey:
@@ -46,6 +47,7 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         partitions_def=partitions,
+        deps=[delivery_key(feed.name, contract.offload_type)],
         group_name=feed.name,
         owners=list(feed.owners),
         kinds={"s3" if feed.url.startswith("s3://") else "file", "polars", "duckdb"},

@@ -1,0 +1,57 @@
+"""What a vendor owes, as an external asset beside each table: deliveries that have arrived, and how fresh they are.
+
+Freshness is kept here and not on the table: Dagster looks at the newest materialisation of any partition, so that any
+backfill of an old week would make a late feed look fresh.
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from offload_platform.contracts.contract import Cadence, Contract
+from offload_platform.contracts.deliveries import Delivery
+from offload_platform.orchestration.partitions import partitions_of
+from offload_platform.settings import Feed
+
+_DUE = {
+    Cadence.WEEKLY: (timedelta(days=7, hours=6), timedelta(days=8, hours=12)),
+    Cadence.DAILY: (timedelta(hours=30), timedelta(hours=48)),
+}
+"""After how long without a delivery a feed is late, and when it is overdue; the settle period comes on top."""
+
+
+def delivery_key(feed_name: str, offload_type: str) -> dg.AssetKey:
+    """Asset key of what a feed owes of one offload type."""
+    return dg.AssetKey([feed_name, offload_type, "delivery"])
+
+
+def owed_delivery(feed: Feed, contract: Contract) -> dg.AssetSpec:
+    """The external asset that a feed's arrivals sensor materialises, and nothing else does."""
+    settle = timedelta(hours=feed.settle_hours)
+    late, overdue = (after + settle for after in _DUE[feed.cadence[contract.family]])
+    return dg.AssetSpec(
+        delivery_key(feed.name, contract.offload_type),
+        partitions_def=partitions_of(feed, contract.family),
+        group_name=feed.name,
+        owners=list(feed.owners),
+        kinds={"s3" if feed.url.startswith("s3://") else "file"},
+        tags={"vendor": feed.vendor, "family": contract.family, "cadence": feed.cadence[contract.family].value},
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=overdue, warn_window=late),
+        description=f"Complete deliveries of {contract.offload_type} that {feed.vendor} has put below `{feed.url}`. "
+        "Stale means that the vendor is late; whether they are loaded is told by the table.",
+    )
+
+
+def arrival(feed_name: str, delivery: Delivery, partition: str) -> dg.AssetMaterialization:
+    """The fact that a complete delivery, or a new version of one, has arrived."""
+    return dg.AssetMaterialization(
+        delivery_key(feed_name, delivery.offload_type),
+        partition=partition,
+        metadata={
+            "delivery": delivery.folder,
+            "stamp": delivery.stamp.isoformat(),
+            "parts": len(delivery.parts),
+            "stored size (MB)": round(delivery.size / 1e6, 3),
+        },
+        tags={"dagster/data_version": delivery.fingerprint},
+    )

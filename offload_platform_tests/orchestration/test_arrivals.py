@@ -1,0 +1,133 @@
+"""The arrivals sensor: each version of a complete delivery is reported once and loaded once."""
+
+import gzip
+import json
+import shutil
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from offload_platform.orchestration.arrivals import arrivals_of
+from offload_platform.orchestration.build import build_definitions
+from offload_platform.orchestration.deliveries import delivery_key
+from offload_platform.orchestration.resources import source_key, source_of, warehouse_in
+from offload_platform.orchestration.tables import table_key
+from offload_platform.settings import Feed, Settings
+from offload_platform.simulator.deliveries import write_deliveries
+from offload_platform.simulator.simulation import Simulation
+
+FIRST = datetime(2026, 9, 5, 15, 5, 54, 499_000, UTC)
+TYPES = ("segments", "stationaries")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    write_deliveries(Simulation(users=3, first_stamp=FIRST, snapshots=2, types=TYPES), tmp_path / "root")
+    feed = Feed(
+        name="acme",
+        vendor="sentiance",
+        url=(tmp_path / "root").as_uri(),
+        app_id=Simulation().app_id,
+        cadence={"lifestyle": "weekly"},
+        types=TYPES,
+        settle_hours=0,
+        start=date(2026, 9, 5),
+    )
+    return Settings(warehouse=tmp_path / "warehouse", feeds=(feed,))
+
+
+def tick(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None) -> Any:
+    [feed] = settings.feeds
+    context = dg.build_sensor_context(
+        instance=instance,
+        cursor=cursor,
+        resources={"warehouse": warehouse_in(settings.warehouse), source_key(feed): source_of(feed)},
+        definitions=build_definitions(settings),
+    )
+    return arrivals_of(feed).evaluate_tick(context)
+
+
+def load(settings: Settings, instance: dg.DagsterInstance, request: dg.RunRequest) -> bool:
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        partition_key=request.partition_key, asset_selection=request.asset_selection, instance=instance
+    )
+    return result.success
+
+
+def keys(evaluated: Any) -> set[str]:
+    return {request.run_key.rpartition("/")[0] for request in evaluated.run_requests}
+
+
+def test_each_complete_delivery_is_reported_and_asked_for_once(settings: Settings) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(settings, instance)
+        expected = {f"acme/{t}/{day}" for t in TYPES for day in ("2026-09-05", "2026-09-12")}
+        assert keys(first) == expected
+        assert {(e.asset_key, e.partition) for e in first.asset_events} == {
+            (delivery_key("acme", t), day) for t in TYPES for day in ("2026-09-05", "2026-09-12")
+        }
+        second = tick(settings, instance, first.cursor)
+        assert not second.run_requests
+        assert not second.asset_events
+
+
+def test_a_wiped_cursor_asks_for_nothing_that_is_loaded(settings: Settings) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        [wanted] = [r for r in tick(settings, instance).run_requests if "segments/2026-09-12" in r.run_key]
+        assert load(settings, instance, wanted)
+        assert keys(tick(settings, instance)) == {
+            "acme/segments/2026-09-05",
+            "acme/stationaries/2026-09-05",
+            "acme/stationaries/2026-09-12",
+        }
+
+
+def test_a_re_delivered_part_is_a_new_version_whatever_its_date(settings: Settings, tmp_path: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(settings, instance)
+        [part] = (tmp_path / "root").glob("09_05_2026*/*/segments.*/part-*")
+        lines = gzip.decompress(part.read_bytes()).splitlines(keepends=True)
+        part.write_bytes(gzip.compress(b"".join(lines[:-1])))
+        again = tick(settings, instance, first.cursor)
+        assert keys(again) == {"acme/segments/2026-09-05"}
+        assert {r.run_key for r in again.run_requests}.isdisjoint(r.run_key for r in first.run_requests)
+
+
+def test_an_incomplete_delivery_is_waited_for_and_says_why(settings: Settings, tmp_path: Path) -> None:
+    [folder] = (tmp_path / "root").glob("09_12_2026*/*/stationaries.*")
+    shutil.move(folder, tmp_path / "held")
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(settings, instance)
+        assert {k.rpartition("/")[2] for k in keys(first)} == {"2026-09-05"}
+        waiting = tick(settings, instance, first.cursor)
+        assert waiting.skip_message
+        assert "stationaries has no part yet" in waiting.skip_message
+        shutil.move(tmp_path / "held", folder)
+        assert {k.rpartition("/")[2] for k in keys(tick(settings, instance, waiting.cursor))} == {"2026-09-12"}
+
+
+def test_a_root_that_cannot_be_listed_is_one_clear_error(settings: Settings, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "root")
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.Failure, match="check the url of the feed"):
+        tick(settings, instance)
+
+
+def test_the_cursor_can_be_read(settings: Settings) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor = json.loads(tick(settings, instance).cursor or "")
+    assert set(cursor) == {f"{t}/{day}" for t in TYPES for day in ("2026-09-05", "2026-09-12")}
+
+
+def test_freshness_stands_on_the_delivery_and_allows_for_the_settle_period(settings: Settings) -> None:
+    slow = settings.feeds[0].model_copy(update={"settle_hours": 24.0})
+    for feed, warn in ((settings.feeds[0], timedelta(days=7, hours=6)), (slow, timedelta(days=8, hours=6))):
+        defs = build_definitions(settings.model_copy(update={"feeds": (feed,)}))
+        specs = {spec.key: spec for spec in defs.resolve_all_asset_specs()}
+        policy = specs[delivery_key("acme", "segments")].freshness_policy
+        assert policy is not None
+        assert policy.warn_window.to_timedelta() == warn  # type: ignore[attr-defined]
+        assert specs[table_key(feed, "segments")].freshness_policy is None
