@@ -4,19 +4,30 @@ Secrets are never in it: a feed names an AWS profile or leaves the credentials t
 """
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from offload_platform.contracts.contract import Cadence
 from offload_platform.vendors import vendor_named, vendor_names
 
 FEEDS_VARIABLE = "OFFLOAD_FEEDS"
+_OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+_IN_OTHER_WORDS = {
+    "extra_forbidden": "unknown field; check its spelling against feeds.example.yaml",
+    "missing": "is missing; see feeds.example.yaml",
+    "string_type": "must be text; put it in quotes",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "path_type": "must be the path of a folder",
+}
 
 
 class SettingsError(Exception):
@@ -39,7 +50,9 @@ class Feed(_Strict):
     aws_profile: str | None = Field(default=None, description="Profile of the AWS credentials file.")
     cadence: dict[str, Cadence] = Field(description="Rhythm of each delivery family.")
     types: tuple[str, ...] | None = Field(default=None, description="Offload types to expect; all by default.")
-    settle_hours: float = Field(default=24, ge=0, description="Hours without a change before a delivery is complete.")
+    settle_hours: float = Field(
+        default=24, ge=0, le=8760, description="Hours without a change before a delivery is complete."
+    )
     owners: tuple[str, ...] = Field(default=("team:data-platform",), description="Owners shown in Dagster.")
     start: date = Field(description="Date of the first delivery to load.")
     quarantine_limit: float = Field(
@@ -62,9 +75,9 @@ class Feed(_Strict):
         parts = urlsplit(url)
         if parts.username or parts.password or parts.query:
             raise ValueError("must hold no credentials; use aws_profile or the environment")
-        if parts.scheme == "s3" and parts.netloc and parts.path.strip("/"):
-            return url.rstrip("/")
-        if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        is_bucket = parts.scheme == "s3" and parts.netloc
+        is_folder = parts.scheme == "file" and not parts.netloc
+        if (is_bucket or is_folder) and parts.path.strip("/") and not parts.fragment:
             return url.rstrip("/")
         raise ValueError("must be s3://bucket/root or file:///absolute/folder")
 
@@ -79,20 +92,45 @@ class Feed(_Strict):
                 raise ValueError("must hold no credentials; use aws_profile or the environment")
         return url
 
-    @model_validator(mode="after")
-    def _fits_its_vendor(self) -> Self:
-        vendor = vendor_named(self.vendor)
-        known_families = vendor.layout.families
-        for family in self.cadence:
-            if family not in known_families:
-                raise ValueError(f"cadence: unknown family {family!r}; {self.vendor} has {', '.join(known_families)}")
-        delivered = [t for family in self.cadence for t in known_families[family]]
-        for offload_type in self.types or ():
-            if offload_type not in delivered:
-                raise ValueError(f"types: unknown offload type {offload_type!r}; known: {', '.join(delivered)}")
-        if wrong := vendor.layout.check_app_id(self.app_id):
-            raise ValueError(f"app_id: {wrong}")
-        return self
+    @field_validator("app_id")
+    @classmethod
+    def _readable_app_id(cls, app_id: str, info: ValidationInfo) -> str:
+        if "vendor" in info.data and (wrong := vendor_named(info.data["vendor"]).layout.check_app_id(app_id)):
+            raise ValueError(wrong)
+        return app_id
+
+    @field_validator("cadence")
+    @classmethod
+    def _known_families(cls, cadence: dict[str, Cadence], info: ValidationInfo) -> dict[str, Cadence]:
+        if "vendor" in info.data:
+            known = vendor_named(info.data["vendor"]).layout.families
+            if not cadence:
+                raise ValueError(f"name at least one family; known: {', '.join(known)}")
+            for family in cadence:
+                if family not in known:
+                    raise ValueError(f"unknown family {family!r}; known: {', '.join(known)}")
+        return cadence
+
+    @field_validator("types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if types is not None and "vendor" in info.data and "cadence" in info.data:
+            families = vendor_named(info.data["vendor"]).layout.families
+            known = [offload_type for family in info.data["cadence"] for offload_type in families[family]]
+            if not types:
+                raise ValueError(f"name at least one offload type, or leave it out for all: {', '.join(known)}")
+            for offload_type in types:
+                if offload_type not in known:
+                    raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(known)}")
+        return types
+
+    @field_validator("owners")
+    @classmethod
+    def _owners_of_dagster(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
+        for owner in owners:
+            if not _OWNER.fullmatch(owner):
+                raise ValueError(f"{owner!r} must be team:name or a mail address")
+        return owners
 
     def expected_types(self, family: str) -> tuple[str, ...]:
         """Offload types that a complete delivery of a family must hold."""
@@ -104,12 +142,14 @@ class Settings(_Strict):
     """The whole configuration."""
 
     warehouse: Path
-    feeds: tuple[Feed, ...] = Field(min_length=1)
+    feeds: tuple[Feed, ...]
     _file: Path = PrivateAttr(default=Path("feeds.yaml"))
 
     @field_validator("feeds")
     @classmethod
     def _distinct_names(cls, feeds: tuple[Feed, ...]) -> tuple[Feed, ...]:
+        if not feeds:
+            raise ValueError("name at least one feed; see feeds.example.yaml")
         names = [feed.name for feed in feeds]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two feeds are named {', '.join(sorted(doubled))}")
@@ -148,12 +188,15 @@ def read_settings(path: Path) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        said = yaml.safe_load(text)
+        tree = yaml.compose(text, Loader=_Loader)
+        said = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise SettingsError(f"{path}:{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SettingsError(f"{path}:{line}: not valid YAML: {problem}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}:1: nested too deeply; see feeds.example.yaml") from error
     if doubled := _doubled_key(tree):
         raise SettingsError(f"{path}:{doubled.start_mark.line + 1}: {doubled.value}: stands twice; remove one")
     if not isinstance(said, dict):
@@ -162,21 +205,33 @@ def read_settings(path: Path) -> Settings:
         settings = Settings.model_validate(said)
     except ValidationError as error:
         raise SettingsError("\n".join(_faults(path, tree, error))) from error
-    warehouse = (path.resolve().parent / settings.warehouse.expanduser()).resolve()
+    try:
+        warehouse = (path.resolve().parent / settings.warehouse.expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingsError(f"{path}:{_line(tree, ('warehouse',))}: warehouse: no usable folder: {error}") from error
     settings = settings.model_copy(update={"warehouse": warehouse})
     settings._file = path
     return settings
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves text that only looks like a date or a number (2018-02-30) as text, so that its field is found faulty."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            self.recursive_objects.pop(node, None)
+            return node.value
 
 
 def _faults(path: Path, tree: yaml.Node | None, error: ValidationError) -> Iterable[str]:
     for fault in error.errors():
         where = fault["loc"]
         field = ".".join(str(step) for step in where) or "(whole file)"
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            message = "unknown field; check its spelling against feeds.example.yaml"
-        elif fault["type"] == "missing":
-            message = "is missing; see feeds.example.yaml"
+        message = _IN_OTHER_WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
         yield f"{path}:{_line(tree, where)}: {field}: {message}"
 
 
@@ -196,17 +251,21 @@ def _line(node: yaml.Node | None, where: tuple[int | str, ...]) -> int:
     return line
 
 
-def _doubled_key(node: yaml.Node | None) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                return key
-            seen.add(key.value)
-            if found := _doubled_key(value):
-                return found
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            if found := _doubled_key(item):
-                return found
+def _doubled_key(tree: yaml.Node | None) -> Any:
+    """A key that stands twice in its mapping. Aliases may make the tree a circle, so each node is visited once."""
+    waiting, visited = [tree], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    return key
+                seen.add(key.value)
+                waiting.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
     return None

@@ -63,7 +63,7 @@ def replace_partition(
             _insert_quarantine(connection, partition, staged.delivery, part)
             _insert_drift(connection, partition, staged.delivery, part)
         _insert_ledger(connection, partition, choice, staged, first_loaded)
-        _insert_receipt(connection, partition, staged, run_id)
+        _insert_receipt(connection, partition, run_id)
         _prove(connection, partition, staged)
         connection.execute("COMMIT")
     except BaseException:
@@ -210,35 +210,31 @@ def _delivery_account(delivery: Delivery) -> list[Any]:
     return [delivery.app_id, delivery.stamp, delivery.folder, delivery.fingerprint]
 
 
-def _insert_receipt(
-    connection: duckdb.DuckDBPyConnection, partition: Partition, staged: StagedDelivery, run_id: str
-) -> None:
-    parts = [
-        {
-            "object_key": part.part.key,
-            "etag": part.part.stored.etag,
-            "size_bytes": part.part.stored.size,
-            "checksum": part.checksum,
-            "rows_in": part.rows_in,
-            "rows_loaded": part.loaded,
-            "rows_quarantined": part.quarantined,
-            "quarantined_by_reason": part.reasons,
-        }
-        for part in staged.parts
-    ]
-    insert_ops(
-        connection,
-        "receipts",
+def _insert_receipt(connection: duckdb.DuckDBPyConnection, partition: Partition, run_id: str) -> None:
+    connection.execute(
+        """
+        INSERT INTO ops.receipts BY NAME
+        SELECT feed, vendor, offload_type, "partition", ? AS run_id, ?::TIMESTAMPTZ AS committed_at,
+            delivery_folder, delivery_fingerprint, sum(rows_in)::BIGINT AS rows_in,
+            sum(rows_loaded)::BIGINT AS rows_loaded, sum(rows_quarantined)::BIGINT AS rows_quarantined,
+            list(
+                {
+                    object_key: object_key, etag: etag, size_bytes: size_bytes, checksum: checksum, rows_in: rows_in,
+                    rows_loaded: rows_loaded, rows_quarantined: rows_quarantined,
+                    quarantined_by_reason: quarantined_by_reason
+                } ORDER BY object_key
+            ) AS parts
+        FROM ops.ledger
+        WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? AND offload_type = ? AND status = 'loaded'
+        GROUP BY ALL
+        """,
         [
-            *partition.account,
             run_id,
             datetime.now(UTC),
-            staged.delivery.folder,
-            staged.delivery.fingerprint,
-            staged.rows_in,
-            staged.loaded,
-            staged.quarantined,
-            parts,
+            partition.feed,
+            partition.start,
+            partition.end,
+            partition.contract.offload_type,
         ],
     )
 

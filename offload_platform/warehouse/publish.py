@@ -3,6 +3,7 @@
 A reader that holds the old file keeps reading it; nobody who reads is waited for, and no reader sees half a load.
 """
 
+import filecmp
 import os
 import shutil
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles) -> Pub
     closed file holds everything. The published file is read-only, so that no client opens it for writing by accident.
 
     Raises:
-        PublishFailed: the copy cannot be read, or its row counts differ from those of the build file.
+        PublishFailed: the copy cannot be read, or its row counts or its bytes differ from those of the build file.
     """
     expected = count_rows(connection)
     connection.execute("CHECKPOINT")
@@ -71,6 +72,8 @@ def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> Non
             f"the copy of {files.build} holds other rows than the build file in {', '.join(sorted(different))}; "
             f"{next_step}"
         )
+    if not filecmp.cmp(files.build, aside, shallow=False):
+        raise PublishFailed(f"the copy of {files.build} differs from it; {next_step}")
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

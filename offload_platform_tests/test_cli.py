@@ -1,0 +1,335 @@
+"""The `offload` command: what it says in JSON, its exit codes, and the next step for each problem."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ANN = "a" * 24
+OTHER_APP_ID = "0123456789abcdef01234567"
+GOOD_ROW = f"{ANN},,behavior.early_bird"
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def configured(tmp_path: Path, vendor_folder: Any, feed_of: Make, feeds_yaml: Make) -> Make:
+    """Writes the configuration of one feed on the vendor's folder."""
+
+    def configure(**said: Any) -> Path:
+        return feeds_yaml(tmp_path, feed_of(said.pop("url", vendor_folder.url), **{"types": ("segments",)} | said))
+
+    return configure
+
+
+def test_run_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, offload: Make) -> None:
+    vendor_folder.part("2018-11-24", [GOOD_ROW])
+    vendor_folder.part("2018-12-08", [GOOD_ROW, "x,,y"])
+    vendor_folder.part("2018-12-15", [GOOD_ROW], number=1)
+    (vendor_folder.root / "readme.txt").write_text("hello")
+    said = offload("run", "--feeds", configured(), "--json")
+    assert said.code == 0
+    assert set(said.json) == {
+        "loads",
+        "up_to_date",
+        "incomplete",
+        "before_start",
+        "unrecognised",
+        "published",
+        "publishing_error",
+    }
+    [load] = said.json["loads"]
+    assert load.pop("seconds") > 0
+    assert load.pop("megabytes") > 0
+    assert load == {
+        "feed": "acme",
+        "offload_type": "segments",
+        "partition": "2018-12-08",
+        "succeeded": True,
+        "rows_in": 2,
+        "rows_loaded": 1,
+        "rows_quarantined": 1,
+        "drift": 0,
+        "error": None,
+    }
+    assert said.json["incomplete"] == [
+        {
+            "folder": "12_15_2018_15_05_54_499",
+            "offload_type": "segments",
+            "because": "segments lacks part 00000",
+        }
+    ]
+    assert said.json["before_start"] == ["11_24_2018_15_05_54_499"]
+    assert said.json["unrecognised"] == {"acme": ["readme.txt"]}
+    assert said.json["published"] == str(tmp_path / "warehouse" / "published" / "offloads.duckdb")
+    assert said.json["publishing_error"] is None
+    again = offload("run", "--feeds", configured(), "--json").json
+    assert (again["loads"], again["up_to_date"]) == ([], 1)
+
+
+def test_a_partition_that_fails_stops_no_other_and_makes_the_exit_code_1(
+    vendor_folder: Any, configured: Make, offload: Make
+) -> None:
+    for day in ("2018-12-08", "2018-12-15", "2018-12-22"):
+        part = vendor_folder.part(day, [GOOD_ROW])
+        if day == "2018-12-15":
+            part.write_bytes(part.read_bytes()[:-6])
+    said = offload("run", "--feeds", configured(), "--json")
+    assert said.code == 1
+    outcomes = {o["partition"]: (o["succeeded"], o["error"]) for o in said.json["loads"]}
+    assert {week: succeeded for week, (succeeded, _) in outcomes.items()} == {
+        "2018-12-08": True,
+        "2018-12-15": False,
+        "2018-12-22": True,
+    }
+    assert "part-00000" in outcomes["2018-12-15"][1]
+    assert said.json["published"], "what is loaded is published"
+    in_words = offload("run", "--feeds", configured())
+    assert in_words.code == 1
+    assert "failed: acme segments 2018-12-15: 12_15_2018" in in_words.out
+
+
+def test_status_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, offload: Make) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW, "x,,y"])
+    feeds = configured()
+    before = offload("status", "--feeds", feeds, "--json")
+    assert before.code == 0
+    assert before.json == {
+        "published": None,
+        "published_at": None,
+        "tables": [],
+        "waiting": [{"feed": "acme", "offload_type": "segments", "partition": "2018-12-08"}],
+        "incomplete": [],
+        "unrecognised": {"acme": []},
+    }
+    assert "Nothing is published yet. Next: offload run" in offload("status", "--feeds", feeds).out
+    assert offload("run", "--feeds", feeds).code == 0
+    after = offload("status", "--feeds", feeds, "--json").json
+    assert after["published"] == str(tmp_path / "warehouse" / "published" / "offloads.duckdb")
+    assert datetime.fromisoformat(after["published_at"]) <= datetime.now(UTC)
+    assert after["waiting"] == []
+    assert after["tables"] == [
+        {
+            "feed": "acme",
+            "offload_type": "segments",
+            "partitions": 1,
+            "newest_partition": "2018-12-08",
+            "newest_stamp": "2018-12-08 15:05:54.499000+00:00",
+            "rows_in": 2,
+            "rows_loaded": 1,
+            "rows_quarantined": 1,
+            "drift": 0,
+        }
+    ]
+    assert "Every complete delivery is loaded." in offload("status", "--feeds", feeds).out
+
+
+def findings(said: Any) -> dict[str, tuple[str, str, str | None]]:
+    assert {frozenset(f) for f in said.json["findings"]} == {
+        frozenset({"feed", "subject", "grade", "found", "next_step"})
+    }
+    return {f["subject"]: (f["grade"], f["found"], f["next_step"]) for f in said.json["findings"]}
+
+
+def test_doctor_is_content(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    for day in ("2018-12-08", "2018-12-15", "2018-12-22"):
+        vendor_folder.part(day, [GOOD_ROW])
+    said = offload("doctor", "--feeds", configured(), "--json")
+    assert said.code == 0
+    found = findings(said)
+    assert {grade for grade, _, _ in found.values()} == {"ok"}
+    assert set(found) == {
+        "configuration",
+        "warehouse",
+        "listing",
+        "reading",
+        "layout",
+        "app id",
+        "lifestyle types",
+        "completeness",
+        "lifestyle gaps",
+    }
+
+
+def test_doctor_finds_no_root(tmp_path: Path, configured: Make, offload: Make) -> None:
+    said = offload("doctor", "--feeds", configured(url=(tmp_path / "nowhere").as_uri()), "--json")
+    assert said.code == 1
+    grade, text, step = findings(said)["listing"]
+    assert grade == "problem"
+    assert "nowhere is no folder: check the url of the feed" in text
+    assert step
+
+
+def test_doctor_finds_an_empty_root(configured: Make, offload: Make) -> None:
+    said = offload("doctor", "--feeds", configured(), "--json")
+    assert said.code == 1
+    assert any("no object below" in f["found"] for f in said.json["findings"])
+
+
+def test_doctor_finds_another_app_id(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW], app_id=OTHER_APP_ID)
+    said = offload("doctor", "--feeds", configured(), "--json")
+    assert said.code == 1
+    grade, text, step = findings(said)["app id"]
+    assert grade == "problem"
+    assert f"app ids seen: {OTHER_APP_ID}" in text
+    assert step == "Set app_id of the feed to one of those, or check its url."
+
+
+def test_doctor_finds_a_gap(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    for day in ("2018-12-08", "2018-12-15", "2018-12-29"):
+        vendor_folder.part(day, [GOOD_ROW])
+    said = offload("doctor", "--feeds", configured(), "--json")
+    assert said.code == 1
+    grade, text, step = findings(said)["lifestyle gaps"]
+    assert grade == "problem"
+    assert "2018-12-15 to 2018-12-29" in text
+    assert step is not None
+    assert "Ask the vendor to deliver them again" in step
+
+
+def test_doctor_finds_what_it_does_not_know(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    for name in ("notes.txt", "2018-12-08/part-0.csv"):
+        (vendor_folder.root / name).parent.mkdir(exist_ok=True)
+        (vendor_folder.root / name).write_text("?")
+    (vendor_folder.root / ".DS_Store").write_text("left by a tool")
+    said = offload("doctor", "--feeds", configured(), "--json")
+    assert said.code == 1
+    grade, text, step = findings(said)["layout"]
+    assert (grade, step) == ("problem", "Ask the vendor what they are; nothing of them is loaded.")
+    assert text.startswith("2 unrecognised objects: ")
+    in_words = offload("doctor", "--feeds", configured())
+    assert "→ Ask the vendor what they are" in in_words.out
+
+
+def test_doctor_finds_types_that_never_came(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    said = offload("doctor", "--feeds", configured(types=("segments", "moments")), "--json")
+    assert said.code == 1
+    assert findings(said)["lifestyle types"][:2] == ("problem", "never delivered: moments")
+    assert findings(said)["completeness"][1].endswith("moments has no part yet")
+
+
+def test_doctor_notes_what_has_not_settled(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    said = offload("doctor", "--feeds", configured(settle_hours=24), "--json")
+    assert said.code == 0, "waiting is no problem"
+    grade, text, _ = findings(said)["completeness"]
+    assert grade == "note"
+    assert "counts as complete from" in text
+
+
+def test_simulate_in_json_and_the_run_that_follows(tmp_path: Path, configured: Make, offload: Make) -> None:
+    out = tmp_path / "simulated"
+    said = offload(
+        *("simulate", out, "--users", 3, "--snapshots", 2, "--window-days", 3, "--first", "2018-12-08"),
+        *("--faults", 0.05, "--type", "segments", "--type", "moments", "--json"),
+    )
+    assert said.code == 0
+    assert set(said.json) == {"deliveries", "parts", "rows", "planted", "size"}
+    assert said.json["deliveries"] == 4
+    assert said.json["parts"] == 4
+    assert set(said.json["rows"]) == {"segments", "moments"}
+    assert said.json["size"] == sum(part.stat().st_size for part in out.rglob("part-*"))
+    loads = offload("run", "--feeds", configured(url=out.as_uri(), types=("moments", "segments")), "--json").json[
+        "loads"
+    ]
+    assert sum(load["rows_in"] for load in loads) == sum(said.json["rows"].values())
+    assert sum(load["rows_quarantined"] for load in loads) == said.json["planted"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--feed", "nobody"), "no feed 'nobody'; configured: acme"),
+        (("status", "--feed", "nobody"), "no feed 'nobody'"),
+        (("run", "--type", "stationary"), "--type: unknown offload type 'stationary'; known: "),
+        (("simulate", "x", "--type", "stationary"), "unknown offload type 'stationary'"),
+        (("simulate", "x", "--users", "0"), "users"),
+        (("run", "--from", "yesterday"), "yesterday"),
+    ],
+)
+def test_wrong_words_are_exit_code_2_without_a_traceback(
+    configured: Make, offload: Make, arguments: tuple[str, ...], words: str
+) -> None:
+    feeds = () if arguments[0] == "simulate" else ("--feeds", configured())
+    said = offload(*arguments, *feeds)
+    assert said.code == 2
+    assert words in " ".join(said.err.split())
+    assert "Traceback" not in said.err
+
+
+def test_a_fault_of_the_configuration_names_its_line(configured: Make, offload: Make) -> None:
+    feeds = configured()
+    feeds.write_text(feeds.read_text().replace("weekly", "hourly"))
+    said = offload("run", "--feeds", feeds)
+    assert said.code == 2
+    assert f"error: {feeds}:" in said.err
+    assert "feeds.0.cadence.lifestyle: Input should be 'weekly' or 'daily'" in said.err
+
+
+def test_a_source_that_is_not_there_is_exit_code_1(tmp_path: Path, configured: Make, offload: Make) -> None:
+    feeds = configured(url=(tmp_path / "nowhere").as_uri())
+    for command in ("run", "status"):
+        said = offload(command, "--feeds", feeds, "--json")
+        assert said.code == 1
+        assert "check the url of the feed" in said.err
+
+
+def test_an_app_id_that_is_none_is_told_in_a_sentence(tmp_path: Path, offload: Make) -> None:
+    said = offload("simulate", tmp_path / "x", "--app-id", "ACME")
+    assert said.code == 2
+    assert "24 lower-case hexadecimal digits" in " ".join(said.err.split())
+
+
+def test_looking_makes_no_warehouse(tmp_path: Path, configured: Make, offload: Make) -> None:
+    feeds = configured()
+    assert offload("status", "--feeds", feeds, "--json").code == 0
+    assert not (tmp_path / "warehouse").exists()
+    said = offload("run", "--feeds", feeds)
+    assert said.code == 0
+    assert "Nothing to publish yet. Next: offload doctor" in said.out
+    assert not (tmp_path / "warehouse" / "published").exists()
+
+
+def test_a_last_day_inside_a_week_hides_no_newer_delivery_of_it(
+    vendor_folder: Any, configured: Make, offload: Make
+) -> None:
+    """The newest delivery of a partition counts, also where only an older one is asked for."""
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    vendor_folder.part("2018-12-10", [GOOD_ROW, GOOD_ROW])
+    feeds = configured()
+    assert offload("run", "--feeds", feeds).code == 0
+    assert offload("run", "--feeds", feeds, "--to", "2018-12-09", "--json").json["loads"] == []
+
+
+def test_a_delivery_from_the_future_fails_alone(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    vendor_folder.part(datetime.now(UTC) + timedelta(days=300), [GOOD_ROW])
+    said = offload("run", "--feeds", configured(), "--json")
+    assert "Traceback" not in said.err
+    assert [o["partition"] for o in said.json["loads"] if o["succeeded"]] == ["2018-12-08"]
+
+
+def test_the_installed_command(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("offload")
+    said = subprocess.run(
+        [command, "doctor", "--feeds", tmp_path / "feeds.yaml", "--json"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 2
+    assert "no such file. Copy feeds.example.yaml" in " ".join(said.stderr.split())
+    assert said.stdout == ""
+    helped = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    assert all(name in helped.stdout for name in ("run", "status", "doctor", "simulate", "demo", "dev"))
+
+
+def test_json_keeps_other_scripts(offload: Make, configured: Make, vendor_folder: Any) -> None:
+    (vendor_folder.root / "חדרה.txt").write_text("?")
+    said = offload("run", "--feeds", configured(), "--json")
+    assert "חדרה.txt" in said.out
+    assert json.loads(said.out)["unrecognised"] == {"acme": ["חדרה.txt"]}

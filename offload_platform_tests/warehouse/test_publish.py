@@ -1,0 +1,182 @@
+"""The published file: verified, swapped in one step, and never in the way of those who read."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from offload_platform.settings import Feed
+from offload_platform.warehouse import publish as publishing
+from offload_platform.warehouse.publish import Published, PublishFailed, publish
+
+ANN, BEN, CID = "a" * 24, "b" * 24, "c" * 24
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def feed(feed_of: Make, vendor_folder: Any) -> Feed:
+    vendor_folder.part("2018-12-08", [f"{ANN},,behavior.early_bird"])
+    vendor_folder.part("2018-12-15", [f"{user},,behavior.early_bird" for user in (BEN, CID)])
+    return feed_of(vendor_folder.url, types=("segments",))
+
+
+def publish_now(warehouse: Any) -> Published:
+    with warehouse.writing() as connection:
+        return publish(connection, warehouse.files)
+
+
+READER = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+for _ in sys.stdin:
+    print(connection.execute("SELECT count(*) FROM sentiance.segments").fetchall()[0][0], flush=True)
+"""
+
+
+class Reader:
+    """Another process that opens a file and answers how many rows it sees, whenever it is asked."""
+
+    def __init__(self, file: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", READER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def rows(self) -> int:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("how many?\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[Reader]:
+    reader = Reader(file)
+    try:
+        yield reader
+    finally:
+        reader.process.communicate()
+
+
+def test_a_reader_keeps_the_old_file_and_blocks_nobody(warehouse: Any, feed: Feed, partition: Make) -> None:
+    warehouse.load(feed, partition("2018-12-08"))
+    publish_now(warehouse)
+    with warehouse.files.published.open("rb") as held, reading(warehouse.files.published) as old:
+        held_bytes = held.read()
+        assert old.rows() == 1
+        began = time.monotonic()
+        warehouse.load(feed, partition("2018-12-15"))
+        assert old.rows() == 1
+        with warehouse.writing() as connection:
+            connection.execute("BEGIN")
+            connection.execute("DELETE FROM sentiance.segments")
+            assert old.rows() == 1, "a reader is not blocked while the writer works"
+            connection.execute("ROLLBACK")
+        publish_now(warehouse)
+        assert time.monotonic() - began < 10, "the writer did not wait for the reader"
+        assert old.rows() == 1
+        with reading(warehouse.files.published) as new:
+            assert (old.rows(), new.rows()) == (1, 3)
+        held.seek(0)
+        assert held.read() == held_bytes, "the old file is left as it was, not written over"
+
+
+def test_the_file_holds_everything_and_nothing_is_left_beside_it(warehouse: Any, feed: Feed, partition: Make) -> None:
+    for day in ("2018-12-08", "2018-12-15"):
+        warehouse.load(feed, partition(day))
+    in_build_file = warehouse.content()
+    told = publish_now(warehouse)
+    published = warehouse.files.published
+    assert [file.name for file in published.parent.iterdir()] == ["offloads.duckdb"]
+    assert list(published.parent.parent.rglob("*.wal")) == []
+    assert told.size_bytes == published.stat().st_size
+    assert told.rows == {table: len(rows) for table, rows in in_build_file.items()}
+    with duckdb.connect(published, read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        found = {
+            table: sorted(repr(row) for row in connection.execute(f"SELECT * FROM {table}").fetchall())
+            for table in told.rows
+        }
+        assert found == in_build_file
+        bare = connection.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND coalesce(comment, '') = '' "
+            "UNION ALL SELECT table_name, NULL FROM duckdb_tables() WHERE coalesce(comment, '') = ''"
+        ).fetchall()
+        assert bare == []
+        with pytest.raises(duckdb.Error, match="read-only"):
+            connection.execute("DELETE FROM ops.ledger")
+    assert [file.name for file in published.parent.iterdir()] == ["offloads.duckdb"]
+
+
+def test_the_file_is_read_only_and_an_older_duckdb_can_open_it(warehouse: Any, feed: Feed, partition: Make) -> None:
+    warehouse.load(feed, partition())
+    for _ in range(2):
+        publish_now(warehouse)
+        assert stat.S_IMODE(warehouse.files.published.stat().st_mode) == 0o444
+    with duckdb.connect(warehouse.files.published, read_only=True) as connection:
+        [(tags,)] = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
+        assert tags["storage_version"].startswith("v1.5")
+
+
+def test_loading_goes_on_after_a_publish(warehouse: Any, feed: Feed, partition: Make) -> None:
+    warehouse.load(feed, partition("2018-12-08"))
+    publish_now(warehouse)
+    warehouse.load(feed, partition("2018-12-15"))
+    assert warehouse.query("SELECT count(*) FROM sentiance.segments") == [(3,)]
+    assert publish_now(warehouse).rows["sentiance.segments"] == 3
+
+
+def copy_of_an_older_file(older: Path) -> Callable[[Path, Path], object]:
+    return lambda _, target: target.write_bytes(older.read_bytes())
+
+
+def cut_off(source: Path, target: Path) -> None:
+    target.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+
+
+def no_database(_: Path, target: Path) -> None:
+    target.write_bytes(b"no database at all")
+
+
+@pytest.mark.parametrize("fault", ["older", "cut off", "no database", "disk full"])
+def test_a_copy_that_is_not_equal_is_not_published(
+    tmp_path: Path, warehouse: Any, feed: Feed, partition: Make, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def disk_full(_: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    warehouse.load(feed, partition("2018-12-08"))
+    publish_now(warehouse)
+    before = warehouse.files.published.read_bytes()
+    older = tmp_path / "older.duckdb"
+    shutil.copyfile(warehouse.files.build, older)
+    warehouse.load(feed, partition("2018-12-15"))
+    copies = {
+        "older": copy_of_an_older_file(older),
+        "cut off": cut_off,
+        "no database": no_database,
+        "disk full": disk_full,
+    }
+    said = {
+        "older": r"holds other rows than the build file in ops\.ledger, ops\.receipts, sentiance\.segments; the pub",
+        "cut off": "the published file is unchanged",
+        "no database": "cannot be read .*the published file is unchanged",
+        "disk full": "No space left",
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing.shutil, "copyfile", copies[fault])
+        with pytest.raises(OSError if fault == "disk full" else PublishFailed, match=said[fault]):
+            publish_now(warehouse)
+    assert warehouse.files.published.read_bytes() == before
+    assert os.listdir(warehouse.files.published.parent) == ["offloads.duckdb"]  # noqa: PTH208 (names alone)
+    assert publish_now(warehouse).rows["sentiance.segments"] == 3
