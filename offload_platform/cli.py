@@ -78,7 +78,7 @@ def run(
                 "loads": [asdict(o) for o in outcomes],
                 "up_to_date": plan.up_to_date,
                 "incomplete": _incomplete_json(plan.incomplete),
-                "before_start": [d.folder for d in plan.before_start],
+                "outside": sorted({d.folder for d in plan.outside}),
                 "unrecognised": {name: list(d.unrecognised) for name, d in plan.discoveries.items()},
                 "published": None if publishing_error else str(_published(settings)),
                 "publishing_error": publishing_error,
@@ -201,15 +201,18 @@ def simulate(
         said["types"] = tuple(offload_type)
     if app_id:
         said["app_id"] = app_id
-    simulation = Simulation(
-        seed=seed,
-        users=users,
-        snapshots=snapshots,
-        cadence_days=cadence_days,
-        window_days=window_days,
-        faults=faults,
-        **said,
-    )
+    try:
+        simulation = Simulation(
+            seed=seed,
+            users=users,
+            snapshots=snapshots,
+            cadence_days=cadence_days,
+            window_days=window_days,
+            faults=faults,
+            **said,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     with _counting("Writing rows") as advance:
         summary = write_deliveries(simulation, out, on_progress=lambda _, rows: advance(rows))
     if as_json:
@@ -328,6 +331,8 @@ def _run(
         plan = runs.plan(settings, feeds, offload_types, first, last)
     outcomes = []
     publishing_error = None
+    if not plan.loads and (files.published.exists() or not files.build.exists()):
+        return [], plan, None
     with open_instance(files) as instance:
         with _progress() as progress:
             task = progress.add_task("Loading", total=len(plan.loads), visible=bool(plan.loads))
@@ -391,9 +396,8 @@ def _grouped(outcomes: Sequence[Any], by_type: bool) -> Iterator[tuple[str, list
 def _show_remarks(plan: Any) -> None:
     for folder, because in dict.fromkeys((d.folder, d.incomplete_because) for d in plan.incomplete):
         _out.print(f"[yellow]waiting:[/yellow] {folder}: {escape(because or '')}", soft_wrap=True)
-    if plan.before_start:
-        folders = {d.folder for d in plan.before_start}
-        _out.print(f"[yellow]left out:[/yellow] {len(folders)} deliveries from before the feed's start")
+    for folder in sorted({d.folder for d in plan.outside}):
+        _out.print(f"[yellow]left out:[/yellow] {folder}: from before the feed's start, or stamped in the future")
     for name, discovery in plan.discoveries.items():
         if discovery.unrecognised:
             _out.print(

@@ -37,7 +37,7 @@ def test_run_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, offlo
         "loads",
         "up_to_date",
         "incomplete",
-        "before_start",
+        "outside",
         "unrecognised",
         "published",
         "publishing_error",
@@ -63,7 +63,7 @@ def test_run_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, offlo
             "because": "segments lacks part 00000",
         }
     ]
-    assert said.json["before_start"] == ["11_24_2018_15_05_54_499"]
+    assert said.json["outside"] == ["11_24_2018_15_05_54_499"]
     assert said.json["unrecognised"] == {"acme": ["readme.txt"]}
     assert said.json["published"] == str(tmp_path / "warehouse" / "published" / "offloads.duckdb")
     assert said.json["publishing_error"] is None

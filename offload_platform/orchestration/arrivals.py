@@ -1,7 +1,8 @@
 """A sensor for each feed: it reports what has arrived and asks for each version of a delivery to be loaded once.
 
-The run key is made of the delivery's content, so a wiped cursor, a restart or a moved clock never loads it twice, and a
-re-delivery, whatever its date, is a new version. A load that failed is not asked for again: an engineer looks at it.
+The run key is made of the delivery's content and of what is loaded, so a wiped cursor, a restart or a moved clock never
+loads it twice, and a re-delivery, whatever its date, is a new version. A load that failed is not asked for again: an
+engineer looks at it.
 """
 
 import json
@@ -15,7 +16,6 @@ from offload_platform.orchestration.resources import FeedSource, WarehouseResour
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
 from offload_platform.settings import Feed
-from offload_platform.warehouse.ledger import loaded_fingerprints
 
 _SECONDS_BETWEEN_LISTINGS = 60
 
@@ -39,8 +39,7 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
             discovery = discover(feed, source.store(feed).list_objects())
         except LandingError as error:
             raise dg.Failure(str(error)) from error
-        with warehouse.writing() as connection:
-            loaded = loaded_fingerprints(connection)
+        loaded = warehouse.loaded()
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         now: dict[str, str] = {}
         facts, requests = [], []
@@ -53,10 +52,12 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
             if seen.get(name) == delivery.fingerprint:
                 continue
             facts.append(arrival(feed.name, delivery, slot.partition))
-            if loaded.get((feed.name, slot.offload_type, delivery.folder)) != delivery.fingerprint:
+            if slot.version_to_load(feed, loaded) is not None:
+                # With what is loaded in the key, a vendor may go back to bytes that were loaded before.
+                before = loaded.get((feed.name, slot.offload_type, delivery.folder), "nothing")
                 requests.append(
                     dg.RunRequest(
-                        run_key=f"{feed.name}/{name}/{delivery.fingerprint}",
+                        run_key=f"{feed.name}/{name}/{delivery.fingerprint} after {before}",
                         partition_key=slot.partition,
                         asset_selection=[table_key(feed, slot.offload_type)],
                     )

@@ -21,10 +21,12 @@ def partitions_of(feed: Feed, family: str) -> dg.TimeWindowPartitionsDefinition:
 
 
 def partition_key_of(feed: Feed, family: str, stamp: datetime) -> str | None:
-    """The partition that a delivery's stamp falls into; None before the feed's start."""
-    if stamp.date() < feed.start:
+    """The partition that a delivery's stamp falls into; None before the feed's start and in the future."""
+    partitions = partitions_of(feed, family)
+    newest = partitions.get_last_partition_window()
+    if stamp.date() < feed.start or newest is None or stamp >= newest.end:
         return None
-    return partitions_of(feed, family).get_partition_key_for_timestamp(stamp.timestamp())
+    return partitions.get_partition_key_for_timestamp(stamp.timestamp())
 
 
 def partition_of(feed: Feed, contract: Contract, key: str) -> Partition:

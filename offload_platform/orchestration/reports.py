@@ -107,9 +107,10 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     text = str(value)
     text = text if len(text) <= _LONGEST_RAW else text[:_LONGEST_RAW] + "…"
+    text = escape(text, quote=False)
     for sign in "\\`*_[]|":
-        text = text.replace(sign, f"&#{ord(sign)};") if sign != "\\" else text.replace(sign, "&#92;")
-    return " ".join(escape(text, quote=False).replace("&amp;#", "&#").split())
+        text = text.replace(sign, f"&#{ord(sign)};")
+    return " ".join(text.split())
 
 
 def _reasons(staged: StagedDelivery) -> list[tuple[str, int]]:

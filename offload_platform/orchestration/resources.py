@@ -12,6 +12,7 @@ from dagster_duckdb import DuckDBResource
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
+from offload_platform.warehouse.ledger import loaded_fingerprints
 
 
 class FeedSource(S3Resource):
@@ -40,6 +41,13 @@ class WarehouseResource(DuckDBResource):
     def files(self) -> WarehouseFiles:
         """Where the warehouse keeps its files."""
         return WarehouseFiles(Path(self.root))
+
+    def loaded(self) -> dict[tuple[str, str, str], str]:
+        """Fingerprint of each loaded delivery, by feed, offload type and folder; empty before the first load."""
+        if not self.files.build.exists():
+            return {}
+        with self.writing() as connection:
+            return loaded_fingerprints(connection)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:

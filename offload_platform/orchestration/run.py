@@ -9,14 +9,13 @@ import dagster as dg
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.orchestration.build import build_definitions
-from offload_platform.orchestration.deliveries import arrival
+from offload_platform.orchestration.partitions import partition_key_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.ledger import loaded_fingerprints
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -33,12 +32,12 @@ class PlannedLoad:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do. `before_start` are deliveries older than their feed's start."""
+    """What a run would do. `outside` are deliveries from before their feed's start or from the future."""
 
     loads: tuple[PlannedLoad, ...]
     up_to_date: int
     incomplete: tuple[Delivery, ...]
-    before_start: tuple[Delivery, ...]
+    outside: tuple[Delivery, ...]
     discoveries: dict[str, Discovery]
 
 
@@ -71,33 +70,28 @@ def plan(
     Raises:
         SourceUnavailable: a root cannot be listed.
     """
-    with warehouse_in(settings.warehouse).writing() as connection:
-        loaded = loaded_fingerprints(connection)
+    loaded = warehouse_in(settings.warehouse).loaded()
     loads: list[PlannedLoad] = []
     incomplete: list[Delivery] = []
-    before_start: list[Delivery] = []
+    outside: list[Delivery] = []
     discoveries: dict[str, Discovery] = {}
     up_to_date = 0
     for feed in feeds:
         discovery = discoveries[feed.name] = discover(feed, source_of(feed).store(feed).list_objects())
-        wanted = [
-            d
-            for d in discovery.deliveries
-            if (not offload_types or d.offload_type in offload_types)
-            and (first is None or d.stamp.date() >= first)
-            and (last is None or d.stamp.date() <= last)
-        ]
-        before_start += [d for d in wanted if d.stamp.date() < feed.start]
+        wanted = [d for d in discovery.deliveries if not offload_types or d.offload_type in offload_types]
+        outside += [d for d in wanted if partition_key_of(feed, d.family, d.stamp) is None]
         for slot in slots_of(feed, wanted):
-            incomplete += slot.choice.incomplete
-            delivery = slot.choice.chosen
-            if delivery is None:
+            # A day narrows down what is loaded, not what a delivery competes with.
+            stamp = (slot.choice.chosen or slot.choice.incomplete[0]).stamp.date()
+            if (first is not None and stamp < first) or (last is not None and stamp > last):
                 continue
-            if loaded.get((feed.name, slot.offload_type, delivery.folder)) == delivery.fingerprint:
+            incomplete += slot.choice.incomplete
+            version = slot.version_to_load(feed, loaded)
+            if version is not None:
+                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version))
+            elif slot.choice.chosen is not None:
                 up_to_date += 1
-            else:
-                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, delivery))
-    return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(before_start), discoveries)
+    return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries)
 
 
 def execute(settings: Settings, loads: Sequence[PlannedLoad], instance: dg.DagsterInstance) -> Iterator[LoadOutcome]:
@@ -105,7 +99,6 @@ def execute(settings: Settings, loads: Sequence[PlannedLoad], instance: dg.Dagst
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     for load in loads:
         key = table_key(load.feed, load.offload_type)
-        instance.report_runless_asset_event(arrival(load.feed.name, load.delivery, load.partition))
         result = job.execute_in_process(
             partition_key=load.partition,
             asset_selection=[key],

@@ -1,6 +1,6 @@
-"""Deliveries sorted into the partitions they compete for."""
+"""Deliveries sorted into the partitions they compete for, and what is to be done about each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from offload_platform.contracts.deliveries import Delivery
@@ -17,9 +17,23 @@ class Slot:
     partition: str
     choice: Choice
 
+    def version_to_load(self, feed: Feed, loaded: Mapping[tuple[str, str, str], str]) -> Delivery | None:
+        """The delivery that the table should hold and does not, by the fingerprints that the ledger says are loaded.
+
+        None also where a newer delivery is loaded that does not count as complete any more, because it has just been
+        touched: to load the older one would take the table back in time.
+        """
+        chosen = self.choice.chosen
+        if chosen is None or loaded.get((feed.name, self.offload_type, chosen.folder)) == chosen.fingerprint:
+            return None
+        newer = (d.folder for d in self.choice.incomplete if d.stamp > chosen.stamp)
+        if any((feed.name, self.offload_type, folder) in loaded for folder in newer):
+            return None
+        return chosen
+
 
 def slots_of(feed: Feed, deliveries: Iterable[Delivery]) -> list[Slot]:
-    """Slots in the order of partitions; deliveries from before the feed's start have none."""
+    """Slots in the order of partitions; deliveries from before the feed's start or from the future have none."""
     found: dict[tuple[str, str], list[Delivery]] = {}
     for delivery in deliveries:
         key = partition_key_of(feed, delivery.family, delivery.stamp)

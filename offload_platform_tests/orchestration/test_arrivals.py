@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -62,6 +63,12 @@ def keys(evaluated: Any) -> set[str]:
     return {request.run_key.rpartition("/")[0] for request in evaluated.run_requests}
 
 
+def load_all(settings: Settings, instance: dg.DagsterInstance) -> str | None:
+    evaluated = tick(settings, instance)
+    assert all(load(settings, instance, request) for request in evaluated.run_requests)
+    return evaluated.cursor
+
+
 def test_each_complete_delivery_is_reported_and_asked_for_once(settings: Settings) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         first = tick(settings, instance)
@@ -95,6 +102,47 @@ def test_a_re_delivered_part_is_a_new_version_whatever_its_date(settings: Settin
         again = tick(settings, instance, first.cursor)
         assert keys(again) == {"acme/segments/2026-09-05"}
         assert {r.run_key for r in again.run_requests}.isdisjoint(r.run_key for r in first.run_requests)
+
+
+def test_going_back_to_earlier_bytes_is_asked_for_under_a_new_run_key(settings: Settings, tmp_path: Path) -> None:
+    [part] = (tmp_path / "root").glob("09_05_2026*/*/segments.*/part-*")
+    earlier = part.read_bytes()
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = {r.run_key for r in tick(settings, instance).run_requests}
+        load_all(settings, instance)
+        part.write_bytes(gzip.compress(gzip.decompress(earlier).rpartition(b"\n")[0]))
+        load_all(settings, instance)
+        part.write_bytes(earlier)
+        back = {r.run_key for r in tick(settings, instance).run_requests}
+    assert len(back) == 1
+    assert back.isdisjoint(first)
+
+
+def test_touching_the_newer_delivery_of_a_week_does_not_take_the_table_back(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for stamp, snapshot_root in ((FIRST, root), (FIRST + timedelta(days=1), tmp_path / "second")):
+        write_deliveries(Simulation(users=3, first_stamp=stamp, types=("segments",)), snapshot_root)
+    [newer] = (tmp_path / "second").iterdir()
+    shutil.move(newer, root / newer.name)
+    long_ago = (datetime.now(UTC) - timedelta(days=3)).timestamp()
+    for part in root.rglob("part-*"):
+        os.utime(part, (long_ago, long_ago))
+    feed = Feed(
+        name="acme",
+        vendor="sentiance",
+        url=root.as_uri(),
+        app_id=Simulation().app_id,
+        cadence={"lifestyle": "weekly"},
+        types=("segments",),
+        settle_hours=24,
+        start=date(2026, 9, 5),
+    )
+    settings = Settings(warehouse=tmp_path / "warehouse", feeds=(feed,))
+    with dg.DagsterInstance.ephemeral() as instance:
+        load_all(settings, instance)
+        [part] = (root / newer.name).rglob("part-*")
+        part.touch()
+        assert keys(tick(settings, instance)) == set()
 
 
 def test_an_incomplete_delivery_is_waited_for_and_says_why(settings: Settings, tmp_path: Path) -> None:
