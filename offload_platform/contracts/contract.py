@@ -1,10 +1,11 @@
 """A contract: everything the platform knows of one offload type."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 import pandera.polars as pa
 import polars as pl
@@ -24,11 +25,12 @@ class Cadence(StrEnum):
 class CsvFormat:
     """Wire format of a part: CSV as in RFC 4180, with a header in each part.
 
-    `delimiter` is the expected one; another one is accepted and reported as drift, and so is another order of the
-    columns where they are `ordered`.
+    `delimiter` and `compression` are the expected ones; others are accepted and reported as drift, and so is another
+    order of the columns where they are `ordered`.
     """
 
     delimiter: str = ","
+    compression: str = "gzip"
     ordered: bool = True
 
 
@@ -109,17 +111,24 @@ class Contract:
 
     @cached_property
     def version(self) -> str:
-        """Changes when a column, a type, a reader or a rule changes: the same bytes may then load differently."""
-        said = [
-            f"{c.name} {c.dtype} {c.nullable} {_without_callable(c)} {self.schema.columns[c.name].checks}"
-            for c in self.columns.values()
-        ]
-        said += [f"{name} {rule}" for name, rule in self.remarks.items()]
-        return sha256("\n".join([*said, str(self.wire)]).encode()).hexdigest()[:12]
+        """Changes when anything changes that the contract says: the same bytes may load or read differently then."""
+        columns = [(*c[:4], c.facts, self.schema.columns[c.name].checks) for c in self.columns.values()]
+        said = (self.description, self.key, self.source, self.wire, columns, self.remarks, self.views)
+        return sha256(_said(said).encode()).hexdigest()[:12]
 
 
-def _without_callable(column: Column) -> str:
-    reader = column.facts.reader
-    if isinstance(reader, Computed):
-        return str(reader.expression())
-    return str(reader)
+def _said(value: Any) -> str:
+    """A value as text that is the same in every process; expressions are taken from the functions that make them."""
+    if isinstance(value, pl.Expr):
+        return value.meta.serialize().hex()
+    if callable(value) and not isinstance(value, type | pa.Check):
+        return _said(value())
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value).__name__ + _said([getattr(value, f.name) for f in fields(value)])
+    if isinstance(value, Mapping):
+        return _said(list(value.items()))
+    if isinstance(value, frozenset):
+        return _said(sorted(value))
+    if isinstance(value, list | tuple):
+        return f"({', '.join(_said(item) for item in value)})"
+    return repr(value)

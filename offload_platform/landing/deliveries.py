@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from offload_platform.contracts.deliveries import Delivery, Part, Role, StoredObject
+from offload_platform.contracts.deliveries import Delivery, Part, Placement, Role, StoredObject
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 
@@ -53,7 +53,7 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
                 unrecognised.append(stored.key)
         elif placement.app_id != feed.app_id:
             other_app_ids[placement.app_id] = other_app_ids.get(placement.app_id, 0) + 1
-        elif placement.family not in feed.cadence or placement.offload_type not in contracts:
+        elif placement.offload_type not in contracts or not _is_expected(feed, placement):
             other_types[placement.offload_type] = other_types.get(placement.offload_type, 0) + 1
         else:
             newest[placement.folder] = max(newest.get(placement.folder, stored.last_modified), stored.last_modified)
@@ -77,11 +77,10 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
                 because,
             )
             for offload_type in by_type
-            if offload_type in feed.expected_types(family)
         ]
     return Discovery(
         tuple(sorted(deliveries, key=lambda d: (d.stamp, d.folder, d.offload_type), reverse=True)),
-        tuple(unrecognised),
+        tuple(sorted(unrecognised)),
         other_app_ids,
         other_types,
     )
@@ -96,6 +95,10 @@ def choose(deliveries: Sequence[Delivery]) -> Choice:
         superseded=tuple(complete[1:]),
         incomplete=tuple(d for d in newest_first if not d.is_complete),
     )
+
+
+def _is_expected(feed: Feed, placement: Placement) -> bool:
+    return placement.family in feed.cadence and placement.offload_type in feed.expected_types(placement.family)
 
 
 def _unsettled(feed: Feed, last_change: datetime, now: datetime) -> str | None:

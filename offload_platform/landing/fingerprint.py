@@ -57,7 +57,13 @@ def read_fingerprint(
         header = line.removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         raise UntrustedPart(f"{key}: line 1: the header is not UTF-8 (byte {error.start + 1}).") from error
-    delimiter, columns = _columns(header, contract)
+    try:
+        delimiter, columns = _columns(header, contract)
+    except csv.Error as error:
+        raise UntrustedPart(
+            f"{key}: line 1: the header is not CSV with lines that end in LF or CRLF ({error}). "
+            "Ask the vendor to deliver the part anew."
+        ) from error
     _refuse_unusable(key, columns, contract)
     return (
         Fingerprint(columns, delimiter, line_end if newline else "none", has_mark, "gzip" if compressed else "none"),
@@ -79,6 +85,10 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     if fingerprint.delimiter != contract.wire.delimiter:
         drift.append(
             Drift(DriftKind.DELIMITER, None, f"{fingerprint.delimiter!r} instead of {contract.wire.delimiter!r}")
+        )
+    if fingerprint.compression != contract.wire.compression:
+        drift.append(
+            Drift(DriftKind.COMPRESSION, None, f"{fingerprint.compression} instead of {contract.wire.compression}")
         )
     if fingerprint.has_byte_order_mark:
         drift.append(Drift(DriftKind.BYTE_ORDER_MARK, None, "UTF-8 byte-order mark before the header"))

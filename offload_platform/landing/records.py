@@ -9,8 +9,8 @@ import codecs
 import csv
 import re
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -32,9 +32,9 @@ REJECT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 
 _SLICE_BYTES = 1 << 16
 _NEWLINE, _CARRIAGE_RETURN, _QUOTE = b"\n", b"\r", b'"'
-_SURPLUS = "surplus"
 
 Positions = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 _NOTE_POSITION = "offload_platform.note_position"
 _undecoded = threading.local()
@@ -55,15 +55,14 @@ class Block:
         """Physical lines, a last one without a line end included."""
         return self.content.count(_NEWLINE) + (not self.content.endswith(_NEWLINE))
 
-    def raw(self, lines: pl.Series) -> list[str]:
-        """The text of some physical lines without their line ends; undecodable bytes are escaped."""
-        ends = _positions(self.content, _NEWLINE)
+    def raw(self, first_lines: pl.Series, heights: Mapping[int, int]) -> list[str]:
+        """The text of the records that begin on some lines; `heights` has the lines of those of more than one."""
+        ends = _line_ends(self.content)
         texts = []
-        for line in lines:
+        for line in first_lines:
             nth = line - self.first_line
             start = 0 if nth == 0 else int(ends[nth - 1]) + 1
-            end = int(ends[nth]) if nth < len(ends) else len(self.content)
-            texts.append(printable(self.content[start:end]))
+            texts.append(printable(self.content[start : int(ends[nth + heights.get(line, 1) - 1])]))
         return texts
 
 
@@ -71,13 +70,15 @@ class Block:
 class Records:
     """What a block holds: `rows` of text by wire name with their `line`, and the records `rejected`.
 
-    `blank` counts empty lines, `continued` the lines of a record after its first.
+    `blank` counts empty lines, `continued` the lines of records after their first; `heights` has the number of lines
+    of each row that has more than one, by its first line.
     """
 
     rows: pl.DataFrame
     rejected: pl.DataFrame
     blank: int = 0
     continued: int = 0
+    heights: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> int:
@@ -85,16 +86,17 @@ class Records:
         return self.rows.height + self.rejected.height + self.blank + self.continued
 
 
-def printable(line: bytes) -> str:
-    """A line as text for quarantine: undecodable bytes and NUL are escaped, the line end is cut off."""
-    text = line.removesuffix(_NEWLINE).removesuffix(_CARRIAGE_RETURN).decode("utf-8", errors="backslashreplace")
+def printable(record: bytes) -> str:
+    """A record as text for quarantine: undecodable bytes and NUL are escaped, the last line end is cut off."""
+    text = record.removesuffix(_NEWLINE).removesuffix(_CARRIAGE_RETURN).decode("utf-8", errors="backslashreplace")
     return text.replace("\x00", "\\x00")
 
 
 def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str) -> Iterator[Block]:
     """Cut the bytes after the header into blocks of whole lines, of about 16 MB.
 
-    A block ends at a line end outside quotes, unless a quote that is never closed leaves none in its second half.
+    A block ends where no record can run on, or else at a line end outside quotes; at any line end where its second half
+    has none of either, because a quote is never closed or a record of several lines is longer than that.
 
     Raises:
         UntrustedPart: when a single line is longer than 64 MB.
@@ -132,7 +134,16 @@ def parse(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
 
 
 def _cut(content: bytes) -> int:
-    """Where the first part of a block ends: after its last line end outside quotes; 0 when there is no line end."""
+    """Where the first part of a block ends, after a line end; 0 when there is none."""
+    half = np.frombuffer(content, dtype=np.uint8)[len(content) // 2 :]
+    ends = np.flatnonzero(half == _NEWLINE[0])
+    odd = np.flatnonzero(_count_by_line(np.flatnonzero(half == _QUOTE[0]), ends) % 2)
+    # Only a line of an odd number of quotes begins a record of several lines; the first one here, cut off, may be such.
+    begins = np.concatenate([[0], odd])
+    lasts = np.append(odd, len(ends)) - 1
+    safe = lasts[lasts - begins >= MOST_LINES_OF_A_RECORD - 1]
+    if len(safe):
+        return len(content) // 2 + int(ends[safe[-1]]) + 1
     quotes = content.count(_QUOTE)
     end = len(content)
     while (newline := content.rfind(_NEWLINE, len(content) // 2, end)) >= 0:
@@ -145,53 +156,50 @@ def _cut(content: bytes) -> int:
 
 def _all_plain(content: bytes, lines: int, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
     """Rows of a block in which every line is one well-formed record; None when it is not proved to be such a block."""
-    if b"\x00" in content or not _returns_end_lines(content) or not _quotes_are_sound(content, delimiter):
+    if len(columns) == 1:
+        return None  # a blank line would pass for a row of one empty cell
+    if b"\x00" in content or len(_lone_returns(content)) or not _quotes_are_sound(content, delimiter):
         return None
     rows = _frame(content, columns, delimiter)
-    if rows is None or rows.height != lines or rows[_SURPLUS].null_count() != lines:
-        return None
-    rows = rows.drop(_SURPLUS)
-    in_cells = _delimiters_in_cells(rows, delimiter).sum() if _QUOTE in content else 0
-    if content.count(delimiter.encode()) != lines * (len(columns) - 1) + in_cells:
+    if rows is None or rows.height != lines or not _have_all_cells(rows, content, _line_ends(content), delimiter).all():
         return None
     return rows
 
 
-def _returns_end_lines(content: bytes) -> bool:
-    """Whether every carriage return stands before a line feed."""
-    returns = content.count(_CARRIAGE_RETURN)
-    if not returns:
-        return True
-    before_feeds = np.frombuffer(content, dtype=np.uint8)[_positions(content, _NEWLINE) - 1]
-    return returns == np.count_nonzero(before_feeds == _CARRIAGE_RETURN[0])
+def _lone_returns(content: bytes) -> Positions:
+    """Where carriage returns stand that do not end a line."""
+    data = np.frombuffer(content, dtype=np.uint8)
+    returns = _positions(content, _CARRIAGE_RETURN)
+    lone: Positions = returns[data[np.minimum(returns + 1, len(data) - 1)] != _NEWLINE[0]]
+    return lone
 
 
-def _delimiters_in_cells(rows: pl.DataFrame, delimiter: str) -> pl.Series:
-    """How many delimiters stand inside the cells of each row."""
-    counts = pl.all().str.count_matches(delimiter, literal=True).fill_null(0)
-    return rows.select(pl.sum_horizontal(counts).alias("delimiters"))["delimiters"]
+def _have_all_cells(rows: pl.DataFrame, content: bytes, ends: Positions, delimiter: str) -> Flags:
+    """Whether each line has one delimiter between two cells of its row, and no other besides those in the cells."""
+    delimiters = _count_by_line(_positions(content, delimiter.encode()), ends)
+    if _QUOTE in content:
+        in_cells = pl.sum_horizontal(pl.all().str.count_matches(delimiter, literal=True).fill_null(0))
+        delimiters = delimiters - rows.select(in_cells).to_series().to_numpy()
+    whole: Flags = delimiters == rows.width - 1
+    return whole
 
 
 def _frame(content: bytes, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
-    """Text of all cells by wire name, empty ones null, and a surplus column that shows rows with too many."""
-    # A header of our own: polars tells surplus cells from missing ones only where it is told of one column more.
-    header = delimiter.join([*(str(i) for i in range(len(columns))), _SURPLUS]) + "\n"
+    """Text of all cells by wire name, empty ones null; surplus cells are cut off, missing ones are null."""
+    header = delimiter.join(str(i) for i in range(len(columns))) + "\n"
     try:
         rows = pl.read_csv(
             header.encode() + content, separator=delimiter, infer_schema=False, truncate_ragged_lines=True
         )
     except pl.exceptions.PolarsError:
         return None
-    rows.columns = [*(wire_name(c) for c in columns), _SURPLUS]
+    rows.columns = [wire_name(c) for c in columns]
     return rows.with_columns(pl.when(pl.all() != "").then(pl.all()))
 
 
 def _quotes_are_sound(content: bytes, delimiter: str) -> bool:
     """Whether every quote opens a cell, closes one, or is one of a pair inside; all closed at the end."""
-    may_precede = np.zeros(256, dtype=bool)
-    may_precede[[_QUOTE[0], _NEWLINE[0], ord(delimiter)]] = True
-    may_follow = may_precede.copy()
-    may_follow[_CARRIAGE_RETURN[0]] = True
+    may_precede, may_follow = _neighbours_of_quotes(delimiter)
     data = np.frombuffer(content, dtype=np.uint8)
     seen = 0
     for start in range(0, len(data), _SLICE_BYTES):
@@ -205,17 +213,30 @@ def _quotes_are_sound(content: bytes, delimiter: str) -> bool:
     return seen % 2 == 0
 
 
+def _neighbours_of_quotes(delimiter: str) -> tuple[Flags, Flags]:
+    """Which bytes may stand before an opening quote and after a closing one; a quote is one of a pair in a cell."""
+    may_precede = np.zeros(256, dtype=bool)
+    may_precede[[_QUOTE[0], _NEWLINE[0], ord(delimiter)]] = True
+    may_follow = may_precede.copy()
+    may_follow[_CARRIAGE_RETURN[0]] = True
+    return may_precede, may_follow
+
+
 def _positions(content: bytes, sign: bytes) -> Positions:
     return np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == sign[0])
+
+
+def _line_ends(content: bytes) -> Positions:
+    """Where the physical lines end, a last one without a line end included."""
+    ends = _positions(content, _NEWLINE)
+    return ends if not content or content.endswith(_NEWLINE) else np.append(ends, len(content))
 
 
 def _parse_around_faults(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
     """Parse the lines that are plainly one record each at once, and the others one by one."""
     content = block.content
-    ends = _positions(content, _NEWLINE)
-    if not content.endswith(_NEWLINE):
-        ends = np.append(ends, len(content))
-    doubtful = _broken_lines(content, ends)
+    ends = _line_ends(content)
+    doubtful = _broken_lines(content, ends, delimiter)
     rows = _plain_among(content, ends, doubtful, columns, delimiter)
     if rows is None:
         doubtful[np.searchsorted(ends, _undecodable(content))] = True
@@ -228,21 +249,26 @@ def _parse_around_faults(block: Block, columns: tuple[str, ...], delimiter: str)
     rows = rows.with_columns(plain_lines)
     if others.rows.height:
         rows = pl.concat([rows, others.rows]).sort(LINE)
-    return Records(rows, others.rejected, others.blank, others.continued)
+    return replace(others, rows=rows)
 
 
-def _broken_lines(content: bytes, ends: Positions) -> npt.NDArray[np.bool_]:
-    """Physical lines that are no plain record whatever their cells: blank, unclosed quotes, NUL, lone carriage returns;
-    and the lines that a record with a line end in a cell may run on to.
+def _broken_lines(content: bytes, ends: Positions, delimiter: str) -> Flags:
+    """Physical lines that are no plain record whatever their cells: blank, misplaced or unclosed quotes, NUL, lone
+    carriage returns; and the lines that a record with a line end in a cell may run on to.
     """
     data = np.frombuffer(content, dtype=np.uint8)
     lengths = np.diff(ends, prepend=-1) - 1
-    broken: npt.NDArray[np.bool_] = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
-    returns = _positions(content, _CARRIAGE_RETURN)
-    lone = returns[data[np.minimum(returns + 1, len(data) - 1)] != _NEWLINE[0]]
-    for unusual in (lone, _positions(content, b"\x00")):
+    broken: Flags = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
+    for unusual in (_lone_returns(content), _positions(content, b"\x00")):
         broken[np.searchsorted(ends, unusual)] = True
-    odd = np.flatnonzero(_count_by_line(_positions(content, _QUOTE), ends) % 2)
+    quotes = _positions(content, _QUOTE)
+    by_line = _count_by_line(quotes, ends)
+    nth = np.arange(len(quotes)) - np.repeat(np.cumsum(by_line) - by_line, by_line)
+    may_precede, may_follow = _neighbours_of_quotes(delimiter)
+    opens_wrongly = (nth % 2 == 0) & ~may_precede[data[quotes - 1]] & (quotes > 0)
+    closes_wrongly = (nth % 2 == 1) & ~may_follow[data[np.minimum(quotes + 1, len(data) - 1)]]
+    broken[np.repeat(np.arange(len(ends)), by_line)[opens_wrongly | closes_wrongly]] = True
+    odd = np.flatnonzero(by_line % 2)
     broken[odd] = True
     for first, last in pairwise(odd):
         if last - first < MOST_LINES_OF_A_RECORD:
@@ -253,7 +279,7 @@ def _broken_lines(content: bytes, ends: Positions) -> npt.NDArray[np.bool_]:
 def _plain_among(
     content: bytes,
     ends: Positions,
-    doubtful: npt.NDArray[np.bool_],
+    doubtful: Flags,
     columns: tuple[str, ...],
     delimiter: str,
 ) -> pl.DataFrame | None:
@@ -262,12 +288,10 @@ def _plain_among(
     None when the lines cannot be parsed as one record each.
     """
     kept = _without_lines(content, np.flatnonzero(doubtful), ends)
-    rows = _frame(kept, columns, delimiter) if _quotes_are_sound(kept, delimiter) else None
+    rows = _frame(kept, columns, delimiter)
     if rows is None or rows.height != np.count_nonzero(~doubtful):
         return None
-    rows = rows.drop(_SURPLUS)
-    delivered = _count_by_line(_positions(content, delimiter.encode()), ends)[~doubtful]
-    plain = delivered == _delimiters_in_cells(rows, delimiter).to_numpy() + len(columns) - 1
+    plain = _have_all_cells(rows, kept, _line_ends(kept), delimiter)
     doubtful[np.flatnonzero(~doubtful)[~plain]] = True
     return rows.filter(pl.Series(plain))
 
@@ -314,6 +338,7 @@ def _parse_one_by_one(
     well_formed = _record_pattern(delimiter)
     cells: list[list[str]] = []
     row_lines: list[int] = []
+    heights: dict[int, int] = {}
     rejected: list[tuple[int, list[str], str]] = []
     blank = continued = 0
     next_line = 0
@@ -333,6 +358,8 @@ def _parse_one_by_one(
         if len(values) == len(columns):
             cells.append(values)
             row_lines.append(first_line + nth)
+            if len(record) > 1:
+                heights[first_line + nth] = len(record)
         else:
             few = "few" if len(values) < len(columns) else "many"
             reason = f"too {few} fields: {len(values)} of {len(columns)}"
@@ -347,6 +374,7 @@ def _parse_one_by_one(
         pl.DataFrame(rejected, schema=REJECT_SCHEMA, orient="row"),
         blank,
         continued,
+        heights,
     )
 
 

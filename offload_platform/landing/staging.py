@@ -172,7 +172,9 @@ def _stage_block(
     if broken.height:
         positions = broken["row"]
         bad_lines = lines.gather(positions)
-        breaking = pl.DataFrame({records.LINE: bad_lines, "reasons": broken["reasons"], "raw": block.raw(bad_lines)})
+        breaking = pl.DataFrame(
+            {records.LINE: bad_lines, "reasons": broken["reasons"], "raw": block.raw(bad_lines, found.heights)}
+        )
         quarantined = pl.concat([quarantined, breaking]).sort(records.LINE)
         is_good = pl.Series([True]).new_from_index(0, good.height).scatter(positions, False)
         good = good.filter(is_good)
@@ -209,6 +211,7 @@ class _Tally:
     continued: int = 0
     loaded: int = 0
     quarantined: int = 0
+    line_feeds: int = 0
     carriage_returns: int = 0
     first_bad_line: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -225,16 +228,15 @@ class _Tally:
         self.continued += found.continued
         self.loaded += good.height
         self.quarantined += quarantined.height
+        self.line_feeds += block.content.count(b"\n")
         self.carriage_returns += block.content.count(b"\r\n")
         if quarantined.height:
             self.first_bad_line = self.first_bad_line or quarantined[records.LINE][0]
             self.reasons.update(dict(quarantined["reasons"].explode().value_counts().rows()))
 
     def all_drift(self, fingerprint: Fingerprint) -> list[Drift]:
-        expected = self.lines if fingerprint.line_end == "CRLF" else 0
+        is_mixed = self.carriage_returns != (self.line_feeds if fingerprint.line_end == "CRLF" else 0)
         mixed = [Drift(DriftKind.LINE_END, None, "line ends are mixed: CRLF and LF in one part")]
-        # The last line may stand without a line end.
-        is_mixed = abs(self.carriage_returns - expected) > 1
         return self.header + (mixed if is_mixed else []) + self.drift.found()
 
 

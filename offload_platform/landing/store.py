@@ -5,6 +5,7 @@ the bucket, no write (offloads document, example of IAM user permissions).
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from offload_platform.settings import Feed
 
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 3
+_ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
 class DeliveryStore:
@@ -69,8 +71,9 @@ class DeliveryStore:
     def fetch(self, wanted: StoredObject, target: Path) -> None:
         """Copy one object to a local file and prove that it is the object that was listed.
 
-        Size is always compared; the MD5 is, wherever the ETag is one (objects of a single upload part). A body that
-        is broken on the way is fetched again, up to three times.
+        Size is always compared; the MD5 is, wherever the ETag is one (objects of a single upload part). A body whose
+        bytes are wrong is fetched again, up to three times in all; a folder on disk has no way on which bytes could
+        break, so a file that differs there was replaced.
 
         Raises:
             PartChanged: the object was replaced or removed since the listing.
@@ -88,7 +91,9 @@ class DeliveryStore:
                         copy.write(chunk)
                 self._verify(wanted, size, digest.hexdigest())
                 return
-            except DamagedBody:
+            except DamagedBody as error:
+                if self._folder:
+                    raise _replaced(wanted) from error
                 if attempt == _ATTEMPTS:
                     raise
 
@@ -106,10 +111,8 @@ class DeliveryStore:
             )
             for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
                 yield bytes(chunk)
-        except (PreconditionError, NotFoundError) as error:
-            raise PartChanged(
-                f"{wanted.key}: replaced or removed since the listing. Run the partition again to load what is there."
-            ) from error
+        except (PreconditionError, NotFoundError, FileNotFoundError) as error:
+            raise _replaced(wanted) from error
         except (BaseError, BotoCoreError, OSError) as error:
             raise SourceUnavailable(self._explain("read", wanted.key, error)) from error
 
@@ -136,20 +139,30 @@ class DeliveryStore:
     def _explain(self, action: str, key: str, error: Exception) -> str:
         what = f"{self.feed.name}: cannot {action} {self.feed.url}/{key}".rstrip("/")
         said = str(error)
-        if isinstance(error, PermissionDeniedError) or "AccessDenied" in said or "403" in said:
+        answered = _ERROR_CODE.search(said)
+        code = answered[1] if answered else ""
+        if code in ("ExpiredToken", "InvalidToken"):
+            step = "the credentials have expired: renew them and run again"
+        elif code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
+            step = "the store does not know the key: check aws_profile of the feed, or the environment's credentials"
+        elif isinstance(error, PermissionDeniedError) or "403 Forbidden" in said:
             step = (
                 "access denied: check the key, and that its policy allows s3:ListBucket with prefix "
                 f"{self._root}* and s3:GetObject below it"
             )
-        elif "ExpiredToken" in said or "InvalidToken" in said:
-            step = "the credentials have expired: renew them and run again"
         elif isinstance(error, BotoCoreError) or "credential" in said.lower():
             step = "no usable credentials: set aws_profile in the feed, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         elif isinstance(error, FileNotFoundError | NotFoundError):
             step = "it does not exist: check the url of the feed"
         else:
             step = "check url, endpoint_url and region of the feed, and the network"
-        return f"{what}: {step}. ({_first_line(said)})"
+        return f"{what}: {step}. ({code or _first_line(said)})"
+
+
+def _replaced(wanted: StoredObject) -> PartChanged:
+    return PartChanged(
+        f"{wanted.key}: replaced or removed since the listing. Run the partition again to load what is there."
+    )
 
 
 def etag_is_md5(etag: str) -> bool:
@@ -178,6 +191,7 @@ def _open_bucket(feed: Feed, bucket: str, session: boto3.Session | None) -> S3St
         endpoint=feed.endpoint_url,
         region=feed.region,
         credential_provider=provider,
+        skip_signature=False,
         virtual_hosted_style_request=feed.endpoint_url is None,
         client_options={
             "allow_http": insecure,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
+import polars.selectors as cs
 
 from offload_platform.contracts.columns import Column
 from offload_platform.contracts.contract import Contract
@@ -116,7 +117,7 @@ class Conformer:
         }
         if not checks:
             return pl.DataFrame(schema=FAILURE_SCHEMA), {}
-        wires = frame.select(pl.col("^wire:.*$"))
+        wires = frame.select(cs.starts_with(wire_name("")))
         both = pl.concat([wires, typed], how="horizontal")
         failed = both.select(rule.fill_null(False).alias(name) for name, rule in checks.items())
         bad = [name for name, any_bad in failed.select(pl.all().any()).row(0, named=True).items() if any_bad]
@@ -131,7 +132,7 @@ class Conformer:
         return (pl.concat(cases) if cases else pl.DataFrame(schema=FAILURE_SCHEMA)), misfits
 
     def _completed(self, frame: pl.DataFrame, typed: pl.DataFrame, misfits: dict[str, pl.Series]) -> pl.DataFrame:
-        both = pl.concat([frame.select(pl.col("^wire:.*$")), typed], how="horizontal")
+        both = pl.concat([frame.select(cs.starts_with(wire_name(""))), typed], how="horizontal")
         for c in self._columns:
             reader = c.facts.reader
             if isinstance(reader, Computed):

@@ -11,16 +11,17 @@ _FIX_SHAPE = '{"latitude":"DOUBLE","longitude":"DOUBLE","timestamp":"VARCHAR"}'
 
 def _fix(latitude: str, longitude: str, time: str) -> str:
     # DuckDB reads a time without an offset as UTC and a date as midnight; both would be wrong without a word.
-    has_offset = f"""length({time}) BETWEEN 20 AND 35
-        AND ({time}[-1] = 'Z' OR {time}[-6] IN ('+', '-') OR {time}[-5] IN ('+', '-'))"""
     instant, local = f"try_cast({time} AS TIMESTAMPTZ)", f"try_cast({time} AS TIMESTAMP)"
-    offset = f"try_cast((epoch_us({local}) - epoch_us({instant})) // 60000000 AS SMALLINT)"
+    offset = f"((epoch_us({local}) - epoch_us({instant})) // 60000000)"
+    readable = f"""length({time}) BETWEEN 20 AND 35
+        AND ({time}[-1] = 'Z' OR {time}[-6] IN ('+', '-') OR {time}[-5] IN ('+', '-'))
+        AND {offset} BETWEEN -840 AND 840"""
     return f"""{{
         latitude: {latitude},
         longitude: {longitude},
-        fix_at: CASE WHEN {has_offset} THEN {instant} END,
-        fix_local: CASE WHEN {has_offset} THEN {local} END,
-        utc_offset_min: CASE WHEN {has_offset} THEN {offset} END
+        fix_at: CASE WHEN {readable} THEN {instant} END,
+        fix_local: CASE WHEN {readable} THEN {local} END,
+        utc_offset_min: CASE WHEN {readable} THEN {offset}::SMALLINT END
     }}"""
 
 
@@ -92,5 +93,6 @@ def _points_sql() -> str:
     fixes = f"""CASE kind
         WHEN 'OBJECT' THEN list_transform({objects}, lambda p: {fix_of_object})
         WHEN 'ARRAY' THEN list_transform({arrays}, lambda p: {fix_of_array}) END"""
-    whole = "len(list_filter(fixes, lambda p: p.latitude IS NULL OR p.longitude IS NULL)) = 0"
+    # Text such as "nan" and numbers such as 1e999 become a DOUBLE that is no position.
+    whole = "len(list_filter(fixes, lambda p: isfinite(p.latitude) AND isfinite(p.longitude))) = len(fixes)"
     return f"(SELECT CASE WHEN {whole} THEN fixes END FROM (SELECT {fixes} AS fixes))"

@@ -14,9 +14,12 @@ _OFFSETS = {"Z": 0} | {
     for minute in (0, 15, 30, 45)
     if hour < 14 or minute == 0
 }
+# Digits are spelled out, because \d also stands for the digits of other scripts.
+_DATE, _TIME = "[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}:[0-5][0-9]"
+_FIXED_WIDTH = f"^{_DATE}T{_TIME}"
 _GENERAL = (
-    r"^(?<date>\d{4}-\d{2}-\d{2})[T ]?(?<time>\d{2}:\d{2}:[0-5]\d)(?:\.(?<fraction>\d{1,9}))?"
-    r"(?<zone>Z|[+-](?:0\d|1[0-3]):?[0-5]\d|[+-]14:?00)$"
+    rf"^(?<date>{_DATE})[T ]?(?<time>{_TIME})(?:\.(?<fraction>[0-9]{{1,9}}))?"
+    r"(?<zone>Z|[+-](?:0[0-9]|1[0-3]):?[0-5][0-9]|[+-]14:?00)$"
 )
 _MICROSECONDS_PER_MINUTE = 60_000_000
 
@@ -24,7 +27,8 @@ _MICROSECONDS_PER_MINUTE = 60_000_000
 def wall_clock(text: pl.Expr) -> pl.Expr:
     """Wall clock of `YYYY-MM-DDTHH:MM:SS` followed by a usual offset; null for any other shape."""
     clock = text.str.slice(0, 19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False, cache=False)
-    return pl.when(text.str.slice(17, 2) < "60").then(clock)
+    # The parser alone would also take blanks and signs in place of digits, and a second 60.
+    return pl.when(text.str.contains(_FIXED_WIDTH)).then(clock)
 
 
 def offset_minutes(text: pl.Expr) -> pl.Expr:
