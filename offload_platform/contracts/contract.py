@@ -45,11 +45,22 @@ class View:
 
 
 @dataclass(frozen=True)
+class StampColumn:
+    """A column that follows from the stamp of the delivery: an SQL expression over `delivery_stamp` (UTC)."""
+
+    name: str
+    sql_type: str
+    sql: str
+    description: str
+
+
+@dataclass(frozen=True)
 class Contract:
     """One offload type: its rows, wire format, natural key and delivery family.
 
     `key` is the natural key inside one delivery. `family` names the vendor's delivery rhythm, to which a feed
-    gives a cadence. `remarks` are rules whose failure is reported while the row is kept. `views` ship with the
+    gives a cadence. `remarks` are rules whose failure is reported while the row is kept.
+    `stamp_columns` follow from the name of the delivery. `views` ship with the
     table.
     """
 
@@ -61,6 +72,7 @@ class Contract:
     source: str
     wire: CsvFormat = CsvFormat()
     remarks: Mapping[str, pl.Expr] = field(default_factory=dict)
+    stamp_columns: tuple[StampColumn, ...] = ()
     views: tuple[View, ...] = ()
 
     @property
@@ -82,6 +94,17 @@ class Contract:
     def columns(self) -> Mapping[str, Column]:
         """Columns by warehouse name, in table order."""
         return columns_of(self.schema)
+
+    @cached_property
+    def ruled_schema(self) -> pa.DataFrameSchema:
+        """The part of the schema that can fail on a value: columns with checks, and those that must not be null.
+
+        pandera looks at every column that it is given, and takes half a second for 600 without a rule.
+        """
+        ruled = [name for name, c in self.schema.columns.items() if c.checks or c.unique or not c.nullable]
+        schema: pa.DataFrameSchema = self.schema.select_columns(ruled)
+        schema.strict = False
+        return schema
 
     @cached_property
     def wire_columns(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a delivery is, and what a vendor's layout must be able to say about the objects below a feed's root."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -71,6 +71,12 @@ class Delivery:
     offload_type: str
     parts: tuple[Part, ...]
     incomplete_because: str | None = None
+    marker: StoredObject | None = None
+
+    @property
+    def rank(self) -> datetime:
+        """What decides which of several deliveries counts: the later one. A marker's time is that of a re-run."""
+        return self.marker.last_modified if self.marker else self.stamp
 
     @property
     def is_complete(self) -> bool:
@@ -104,8 +110,19 @@ class Layout(Protocol):
     def check_app_id(self, app_id: str) -> str | None:
         """Say what is wrong with an app id, or None."""
 
-    def incomplete_because(self, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]) -> str | None:
-        """Say why one folder of one app id is not complete, or None.
+    def is_marked(self, family: str) -> bool:
+        """Whether the vendor marks what it has finished; then no settle period is needed."""
 
-        `objects` holds the folder's parts by offload type, `expected_types` the types the feed subscribes to.
+    def incomplete_because(
+        self,
+        family: str,
+        offload_type: str,
+        parts: Mapping[str, Sequence[Part]],
+        marked: Collection[str],
+        expected_types: Sequence[str],
+    ) -> str | None:
+        """Say why one offload type in one folder of one app id is not complete, or None.
+
+        `parts` holds the folder's parts by offload type, `marked` the types that carry a marker, `expected_types`
+        the types that the feed subscribes to.
         """

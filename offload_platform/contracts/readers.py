@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from offload_platform.contracts.nested import ObjectsCell
+
 
 def delivered(wire: str) -> pl.Expr:
     """The delivered text of a wire column, for expressions of `Computed` readers; an empty cell is null."""
@@ -73,6 +75,13 @@ class InstantCell:
 
     wire: str
     open_marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EpochCell:
+    """Milliseconds since 1970 (UTC) as an instant; a spreadsheet may have written them with an exponent."""
+
+    wire: str
 
 
 @dataclass(frozen=True)
@@ -149,12 +158,14 @@ CellReader = (
     | IntegerCell
     | BooleanCell
     | InstantCell
+    | EpochCell
     | WallClockCell
     | OffsetCell
     | TextListCell
     | JsonObjectCell
     | JsonMemberCell
     | PointsCell
+    | ObjectsCell
 )
-JsonReader = TextListCell | JsonObjectCell | JsonMemberCell | PointsCell
+JsonReader = TextListCell | JsonObjectCell | JsonMemberCell | PointsCell | ObjectsCell
 Reader = CellReader | Computed | UnknownColumns

@@ -1,12 +1,14 @@
 """From a listing to deliveries: which are there, which are complete, and which one of a partition counts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from offload_platform.contracts.deliveries import Delivery, Part, Placement, Role, StoredObject
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,7 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
     layout = vendor_named(feed.vendor).layout
     contracts = vendor_named(feed.vendor).contracts
     now = now or datetime.now(UTC)
-    folders: dict[tuple[str, str], list[Part]] = {}
-    newest: dict[str, datetime] = {}
+    folders: dict[str, _Folder] = {}
     unrecognised: list[str] = []
     other_app_ids: dict[str, int] = {}
     other_types: dict[str, int] = {}
@@ -56,28 +57,25 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
         elif placement.offload_type not in contracts or not _is_expected(feed, placement):
             other_types[placement.offload_type] = other_types.get(placement.offload_type, 0) + 1
         else:
-            newest[placement.folder] = max(newest.get(placement.folder, stored.last_modified), stored.last_modified)
-            if placement.role is Role.PART:
-                folders.setdefault((placement.family, placement.folder), []).append(Part(stored, placement))
-    deliveries = []
-    for (family, folder), parts in folders.items():
-        by_type: dict[str, list[Part]] = {}
-        for part in sorted(parts, key=lambda p: (p.placement.position, p.key)):
-            by_type.setdefault(part.placement.offload_type, []).append(part)
-        because = layout.incomplete_because(by_type, feed.expected_types(family))
-        because = because or _unsettled(feed, newest[folder], now)
-        deliveries += [
-            Delivery(
-                folder,
-                parts[0].placement.stamp,
-                family,
-                feed.app_id,
-                offload_type,
-                tuple(by_type[offload_type]),
-                because,
+            folder = folders.setdefault(placement.folder, _Folder(placement.family, placement.stamp))
+            folder.add(stored, placement)
+    deliveries = [
+        Delivery(
+            name,
+            folder.stamp,
+            folder.family,
+            feed.app_id,
+            offload_type,
+            tuple(sorted(folder.parts.get(offload_type, ()), key=lambda p: (p.placement.position, p.key))),
+            layout.incomplete_because(
+                folder.family, offload_type, folder.parts, folder.markers, feed.expected_types(folder.family)
             )
-            for offload_type in by_type
-        ]
+            or (None if layout.is_marked(folder.family) else _unsettled(feed, folder.newest, now)),
+            folder.markers.get(offload_type) if layout.is_marked(folder.family) else None,
+        )
+        for name, folder in folders.items()
+        for offload_type in folder.types
+    ]
     return Discovery(
         tuple(sorted(deliveries, key=lambda d: (d.stamp, d.folder, d.offload_type), reverse=True)),
         tuple(sorted(unrecognised)),
@@ -86,9 +84,31 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
     )
 
 
+@dataclass
+class _Folder:
+    """What one offload folder holds of one app id."""
+
+    family: str
+    stamp: datetime
+    newest: datetime = _LONG_AGO
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    markers: dict[str, StoredObject] = field(default_factory=dict)
+
+    @property
+    def types(self) -> list[str]:
+        return list(dict.fromkeys([*self.parts, *self.markers]))
+
+    def add(self, stored: StoredObject, placement: Placement) -> None:
+        self.newest = max(self.newest, stored.last_modified)
+        if placement.role is Role.MARKER:
+            self.markers[placement.offload_type] = stored
+        else:
+            self.parts.setdefault(placement.offload_type, []).append(Part(stored, placement))
+
+
 def choose(deliveries: Sequence[Delivery]) -> Choice:
     """Decide among the deliveries of one type whose stamps fall into one partition; order does not matter."""
-    newest_first = sorted(deliveries, key=lambda d: (d.stamp, d.folder), reverse=True)
+    newest_first = sorted(deliveries, key=lambda d: (d.rank, d.folder), reverse=True)
     complete = [d for d in newest_first if d.is_complete]
     return Choice(
         chosen=complete[0] if complete else None,

@@ -20,13 +20,21 @@ _LONGEST_HEADER = 1 << 20
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the first bytes of a part say about the rest. `columns` are the delivered names in delivered order."""
+    """What the first bytes of a part say about the rest. `columns` are the delivered names in delivered order.
+
+    JSON lines have no header and no `delimiter`; their columns are known when all lines have been read.
+    """
 
     columns: tuple[str, ...]
     delimiter: str
     line_end: str
     has_byte_order_mark: bool
     compression: str
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the part holds JSON lines, whatever its name says."""
+        return not self.delimiter
 
 
 def read_fingerprint(
@@ -49,6 +57,9 @@ def read_fingerprint(
             raise UntrustedPart(f"{key}: line 1: the part is {encoding}, not UTF-8. Ask the vendor for UTF-8.")
     has_mark = head.startswith(_BYTE_ORDER_MARK)
     head = head.removeprefix(_BYTE_ORDER_MARK)
+    if head.lstrip()[:1] == b"{":
+        line_end = "CRLF" if b"\r\n" in head else "LF"
+        return Fingerprint((), "", line_end, has_mark, "gzip" if compressed else "none"), head
     line, newline, rest = head.partition(b"\n")
     if len(line) > _LONGEST_HEADER:
         raise UntrustedPart(f"{key}: line 1 is longer than {_LONGEST_HEADER:,} bytes, so it is no header.")
@@ -79,10 +90,10 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c in missing]
     expected_order = [c for c in contract.wire_columns if c in delivered]
     delivered_order = [c for c in fingerprint.columns if c in known]
-    if contract.wire.ordered and expected_order != delivered_order:
+    if contract.wire.ordered and not fingerprint.is_json and expected_order != delivered_order:
         moved = next(d for d, e in zip(delivered_order, expected_order, strict=True) if d != e)
         drift.append(Drift(DriftKind.COLUMN_ORDER, moved, "columns are bound by name; first column out of place"))
-    if fingerprint.delimiter != contract.wire.delimiter:
+    if not fingerprint.is_json and fingerprint.delimiter != contract.wire.delimiter:
         drift.append(
             Drift(DriftKind.DELIMITER, None, f"{fingerprint.delimiter!r} instead of {contract.wire.delimiter!r}")
         )

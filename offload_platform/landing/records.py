@@ -92,7 +92,7 @@ def printable(record: bytes) -> str:
     return text.replace("\x00", "\\x00")
 
 
-def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str) -> Iterator[Block]:
+def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str, first_line: int = 2) -> Iterator[Block]:
     """Cut the bytes after the header into blocks of whole lines, of about 16 MB.
 
     A block ends where no record can run on, or else at a line end outside quotes; at any line end where its second half
@@ -102,7 +102,7 @@ def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str) -> Iterator[Bloc
         UntrustedPart: when a single line is longer than 64 MB.
     """
     held: list[bytes] = [rest]
-    size, line = len(rest), 2
+    size, line = len(rest), first_line
     for chunk in chunks:
         held.append(chunk)
         size += len(chunk)

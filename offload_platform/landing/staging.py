@@ -7,14 +7,14 @@ accounted for row by row, or an error: a part that cannot be trusted fails the w
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery, Part
-from offload_platform.landing import records
+from offload_platform.landing import json_lines, records
 from offload_platform.landing.decompress import chunks, is_gzip
 from offload_platform.landing.errors import DamagedBody, UntrustedPart
 from offload_platform.landing.fingerprint import Fingerprint, header_drift, read_fingerprint
@@ -131,15 +131,18 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, spool: 
     compressed = is_gzip(spool)
     newlines = _NewlineCounter(chunks(spool, part.key))
     fingerprint, rest = read_fingerprint(newlines, part.key, contract, compressed=compressed)
-    tally = _Tally(contract, header_drift(fingerprint, contract))
+    header_lines = 0 if fingerprint.is_json else 1
+    tally = _Tally(contract)
     with JsonCells() as json_cells:
-        conformer = Conformer(contract, fingerprint.columns, json_cells)
-        for block in records.read_blocks(newlines, rest, part.key):
+        parse = _parser(fingerprint, contract, json_cells)
+        for block in records.read_blocks(newlines, rest, part.key, first_line=1 + header_lines):
             stem = spool.with_name(f"{_file_stem(part)}-{block.first_line:010d}")
-            _stage_block(block, fingerprint, conformer, contract, tally, stem)
+            _stage_block(block, *parse(block), contract, tally, stem)
             _refuse_if_mostly_bad(store, part, tally)
-    if tally.lines != newlines.lines_after_header:
-        raise AssertionError(f"{part.key}: {tally.lines:,} of {newlines.lines_after_header:,} lines were read")
+    if tally.lines != newlines.lines - header_lines:
+        raise AssertionError(f"{part.key}: {tally.lines:,} of {newlines.lines - header_lines:,} lines were read")
+    if fingerprint.is_json:
+        fingerprint = replace(fingerprint, columns=tuple(tally.columns))
     return StagedPart(
         part=part,
         checksum="md5" if etag_is_md5(part.stored.etag) else "gzip crc" if compressed else "size only",
@@ -155,15 +158,29 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, spool: 
     )
 
 
+def _parser(
+    fingerprint: Fingerprint, contract: Contract, json_cells: JsonCells
+) -> Callable[[records.Block], tuple[records.Records, Conformer]]:
+    """How the blocks of a part are split into records, and what converts these; JSON lines may differ by block."""
+    if not fingerprint.is_json:
+        conformer = Conformer(contract, fingerprint.columns, json_cells)
+        return lambda block: (records.parse(block, fingerprint.columns, fingerprint.delimiter), conformer)
+
+    def parse(block: records.Block) -> tuple[records.Records, Conformer]:
+        found, columns = json_lines.parse(block, json_cells)
+        return found, Conformer(contract, columns, json_cells)
+
+    return parse
+
+
 def _stage_block(
     block: records.Block,
-    fingerprint: Fingerprint,
+    found: records.Records,
     conformer: Conformer,
     contract: Contract,
     tally: "_Tally",
     stem: Path,
 ) -> None:
-    found = records.parse(block, fingerprint.columns, fingerprint.delimiter)
     lines = found.rows[records.LINE]
     conformed = conformer.conform(found.rows.drop(records.LINE))
     broken = validate(conformed, contract)
@@ -179,6 +196,7 @@ def _stage_block(
         is_good = pl.Series([True]).new_from_index(0, good.height).scatter(positions, False)
         good = good.filter(is_good)
     tally.add(block, found, good, quarantined)
+    tally.columns.update(dict.fromkeys(conformer.delivered_columns))
     tally.drift.count(good, conformed.misfits)
     if good.height:
         tally.row_files.append(stem.with_suffix(".rows"))
@@ -205,7 +223,7 @@ class _Tally:
     """Adds up the blocks of one part."""
 
     contract: Contract
-    header: list[Drift]
+    columns: dict[str, None] = field(default_factory=dict)
     lines: int = 0
     blank: int = 0
     continued: int = 0
@@ -237,7 +255,7 @@ class _Tally:
     def all_drift(self, fingerprint: Fingerprint) -> list[Drift]:
         is_mixed = self.carriage_returns != (self.line_feeds if fingerprint.line_end == "CRLF" else 0)
         mixed = [Drift(DriftKind.LINE_END, None, "line ends are mixed: CRLF and LF in one part")]
-        return self.header + (mixed if is_mixed else []) + self.drift.found()
+        return header_drift(fingerprint, self.contract) + (mixed if is_mixed else []) + self.drift.found()
 
 
 class _NewlineCounter(Iterator[bytes]):
@@ -255,8 +273,8 @@ class _NewlineCounter(Iterator[bytes]):
         return chunk
 
     @property
-    def lines_after_header(self) -> int:
-        return self._newlines + (self._last != b"\n") - 1
+    def lines(self) -> int:
+        return self._newlines + (self._last != b"\n")
 
 
 def _file_stem(part: Part) -> str:

@@ -21,7 +21,7 @@ from offload_platform.orchestration.resources import FeedSource, WarehouseResour
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.load import load_partition
-from offload_platform.warehouse.tables import PROVENANCE, column_comment, column_type
+from offload_platform.warehouse.tables import column_comment, column_type, provenance
 
 
 def subscribed_contracts(feed: Feed) -> list[Contract]:
@@ -102,7 +102,7 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
 
 
 def _column_schema(contract: Contract) -> dg.TableSchema:
-    provenance = [dg.TableColumn(name, kind, description=comment) for name, (kind, comment) in PROVENANCE.items()]
+    origin = [dg.TableColumn(name, kind, description=comment) for name, (kind, comment) in provenance(contract).items()]
     columns = [
         dg.TableColumn(
             c.name,
@@ -113,7 +113,7 @@ def _column_schema(contract: Contract) -> dg.TableSchema:
         )
         for c in contract.columns.values()
     ]
-    return dg.TableSchema(provenance + columns)
+    return dg.TableSchema(origin + columns)
 
 
 def _code_reference(contract: Contract) -> dg.CodeReferencesMetadataValue:

@@ -12,10 +12,12 @@ import polars.selectors as cs
 
 from offload_platform.contracts.columns import Column
 from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.nested import ObjectsCell
 from offload_platform.contracts.readers import (
     BooleanCell,
     CellReader,
     Computed,
+    EpochCell,
     InstantCell,
     IntegerCell,
     JsonObjectCell,
@@ -37,9 +39,11 @@ _FAULTS: dict[type, str] = {
     IntegerCell: "not a whole number",
     BooleanCell: "not true or false",
     InstantCell: "not a time with an offset",
+    EpochCell: "not milliseconds since 1970",
     TextListCell: "not a JSON list",
     JsonObjectCell: "not a JSON object",
     PointsCell: "not a list of fixes",
+    ObjectsCell: "not a list of objects",
 }
 
 
@@ -56,6 +60,8 @@ class Conformed:
     misfits: dict[str, int]
 
 
+_LARGEST_EPOCH_MS = 4_102_444_800_000  # the year 2100
+
 FAILURE_SCHEMA = {"row": pl.UInt32, "column": pl.String, "reason": pl.String}
 
 
@@ -63,6 +69,7 @@ class Conformer:
     """Converts blocks of one part, whose delivered columns are known from its header."""
 
     def __init__(self, contract: Contract, delivered_columns: Sequence[str], json_cells: JsonCells) -> None:
+        self.delivered_columns = tuple(delivered_columns)
         self._columns = list(contract.columns.values())
         self._cells = {c.name: r for c in self._columns if isinstance(r := c.facts.reader, CellReader)}
         self._missing = [w for w in contract.wire_columns if w not in set(delivered_columns)]
@@ -182,6 +189,17 @@ def _scalar(reader: CellReader) -> pl.Expr | None:
             return pl.when(lower.is_in(["true", "false"])).then(lower == "true")
         case InstantCell():
             return timestamps.instant(pl.col(f"local:{reader.wire}"), pl.col(f"offset:{reader.wire}"))
+        case EpochCell():
+            milliseconds = pl.col(wire_name(reader.wire)).cast(pl.Float64, strict=False)
+            plausible = milliseconds.is_between(0, _LARGEST_EPOCH_MS)
+            return (
+                pl.when(plausible)
+                .then(milliseconds.round())
+                .cast(pl.Int64)
+                .cast(pl.Datetime("ms"))
+                .cast(pl.Datetime("us"))
+                .dt.replace_time_zone("UTC")
+            )
         case WallClockCell():
             return pl.col(f"local:{reader.wire}")
         case OffsetCell():

@@ -3,26 +3,10 @@
 import duckdb
 import polars as pl
 
+from offload_platform.contracts.nested import ObjectsCell
 from offload_platform.contracts.readers import JsonMemberCell, JsonObjectCell, JsonReader, TextListCell
 from offload_platform.quality.arrow import ArrowStream
-
-_FIX_SHAPE = '{"latitude":"DOUBLE","longitude":"DOUBLE","timestamp":"VARCHAR"}'
-
-
-def _fix(latitude: str, longitude: str, time: str) -> str:
-    # DuckDB reads a time without an offset as UTC and a date as midnight; both would be wrong without a word.
-    instant, local = f"try_cast({time} AS TIMESTAMPTZ)", f"try_cast({time} AS TIMESTAMP)"
-    offset = f"((epoch_us({local}) - epoch_us({instant})) // 60000000)"
-    readable = f"""length({time}) BETWEEN 20 AND 35
-        AND ({time}[-1] = 'Z' OR {time}[-6] IN ('+', '-') OR {time}[-5] IN ('+', '-'))
-        AND {offset} BETWEEN -840 AND 840"""
-    return f"""{{
-        latitude: {latitude},
-        longitude: {longitude},
-        fix_at: CASE WHEN {readable} THEN {instant} END,
-        fix_local: CASE WHEN {readable} THEN {local} END,
-        utc_offset_min: CASE WHEN {readable} THEN {offset}::SMALLINT END
-    }}"""
+from offload_platform.quality.nested_objects import objects_sql, parsed_time, time_fields
 
 
 class JsonCells:
@@ -53,7 +37,38 @@ class JsonCells:
         if isinstance(reader, JsonMemberCell):
             member = reader.member.replace("'", "''")
             return self._scattered(cells, present, f"CASE WHEN kind = 'OBJECT' THEN cell ->> '{member}' END")
+        if isinstance(reader, ObjectsCell):
+            return self._scattered(cells, present, objects_sql(reader, "cell", "kind"))
         return self._scattered(cells, present, _points_sql())
+
+    def members(self, lines: pl.Series) -> pl.DataFrame:
+        """Members of the JSON objects in some lines, as text by name; null rows for lines that hold no object.
+
+        The column `is_object` says which lines hold one. Members that are no text are given as JSON.
+        """
+        stream = ArrowStream(pl.DataFrame({"line": lines}))  # noqa: F841 (read by DuckDB by its name)
+        self._connection.execute(
+            """CREATE OR REPLACE TEMP TABLE objects AS
+                SELECT row_number() OVER () AS nth, CASE WHEN valid AND json_type(line) = 'OBJECT' THEN line END AS line
+                FROM (SELECT line, json_valid(line) AS valid FROM stream)"""
+        )
+        names = [
+            name
+            for (name,) in self._connection.execute(
+                """SELECT name FROM (SELECT unnest(json_keys(line)) AS name, nth FROM objects)
+                    GROUP BY name ORDER BY min(nth)"""
+            ).fetchall()
+        ]
+        paths = ", ".join(_literal(f'$."{_escaped(name)}"') for name in names)
+        values = f"json_extract_string(line, [{paths}])" if names else "NULL::VARCHAR[]"
+        found = pl.DataFrame(
+            ArrowStream(
+                self._connection.sql(
+                    f"SELECT nth, line IS NOT NULL AS is_object, {values} AS v FROM objects ORDER BY nth"
+                )
+            )
+        )
+        return found.select("is_object", *(pl.col("v").list.get(i).alias(name) for i, name in enumerate(names)))
 
     def _scattered(self, cells: pl.Series, wanted: pl.Series, sql: str) -> pl.Series:
         rows = wanted.arg_true()
@@ -71,8 +86,9 @@ class JsonCells:
         cells = ArrowStream(frame)  # noqa: F841 (read by DuckDB by its name)
         relation = self._connection.sql(
             f"""SELECT row, {sql} AS value FROM (
-                SELECT row, CASE WHEN valid THEN cell END AS cell, CASE WHEN valid THEN json_type(cell) END AS kind
-                FROM (SELECT row, cell, json_valid(cell) AS valid FROM cells)
+                SELECT row, cell,
+                    CASE ltrim(cell, ' \t\r\n')[1] WHEN '{{' THEN 'OBJECT' WHEN '[' THEN 'ARRAY' END AS kind
+                FROM (SELECT row, CASE WHEN json_valid(cell) THEN cell END AS cell FROM cells)
             )"""
         )
         result = pl.DataFrame(ArrowStream(relation))
@@ -86,13 +102,26 @@ def _text_list_sql() -> str:
 
 
 def _points_sql() -> str:
-    fix_of_object = _fix("p.latitude", "p.longitude", "p.timestamp")
-    fix_of_array = _fix("try_cast(p[1] AS DOUBLE)", "try_cast(p[2] AS DOUBLE)", "p[3]")
-    objects = f"""from_json(CASE WHEN kind = 'OBJECT' THEN cell END, '{{"waypoints":[{_FIX_SHAPE}]}}').waypoints"""
+    shape = '{"waypoints": [{"latitude": "DOUBLE", "longitude": "DOUBLE", "timestamp": "VARCHAR"}]}'
+    objects = f"from_json(CASE WHEN kind = 'OBJECT' THEN cell END, '{shape}').waypoints"
     arrays = """from_json(CASE WHEN kind = 'ARRAY' THEN cell END, '[["VARCHAR"]]')"""
-    fixes = f"""CASE kind
-        WHEN 'OBJECT' THEN list_transform({objects}, lambda p: {fix_of_object})
-        WHEN 'ARRAY' THEN list_transform({arrays}, lambda p: {fix_of_array}) END"""
+    of_object = f"{{latitude: p.latitude, longitude: p.longitude, t: {parsed_time('p.timestamp')}}}"
+    of_array = f"{{latitude: try_cast(p[1] AS DOUBLE), longitude: try_cast(p[2] AS DOUBLE), t: {parsed_time('p[3]')}}}"
+    parsed = f"""CASE kind
+        WHEN 'OBJECT' THEN list_transform({objects}, lambda p: {of_object})
+        WHEN 'ARRAY' THEN list_transform({arrays}, lambda p: {of_array}) END"""
+    instant, local, offset = time_fields("p.t")
+    fix = f"""{{latitude: p.latitude, longitude: p.longitude,
+        fix_at: {instant}, fix_local: {local}, utc_offset_min: {offset}}}"""
     # Text such as "nan" and numbers such as 1e999 become a DOUBLE that is no position.
     whole = "len(list_filter(fixes, lambda p: isfinite(p.latitude) AND isfinite(p.longitude))) = len(fixes)"
-    return f"(SELECT CASE WHEN {whole} THEN fixes END FROM (SELECT {fixes} AS fixes))"
+    return f"""(SELECT CASE WHEN {whole} THEN list_transform(fixes, lambda p: {fix}) END
+        FROM (SELECT {parsed} AS fixes))"""
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _escaped(name: str) -> str:
+    return name.replace("\\", "\\\\").replace('"', '\\"')

@@ -31,8 +31,14 @@ def validate(conformed: Conformed, contract: Contract) -> pl.DataFrame:
 
 
 def _rule_failures(conformed: Conformed, contract: Contract) -> pl.DataFrame:
+    expected = {c.name: c.dtype for c in contract.columns.values()}
+    if dict(conformed.rows.schema) != expected:
+        raise ContractDefect(
+            f"{contract.offload_type}: the contract does not fit its own columns: they are {conformed.rows.schema}, "
+            f"not {expected}"
+        )
     try:
-        contract.schema.validate(conformed.rows, lazy=True)
+        contract.ruled_schema.validate(conformed.rows, lazy=True)
     except pandera.errors.SchemaErrors as errors:
         found = errors.failure_cases
     else:

