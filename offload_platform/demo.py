@@ -31,30 +31,39 @@ class Query:
     sql: str
 
 
-_LATEST = "delivery_stamp = (SELECT max(delivery_stamp) FROM sentiance.{table})"
+_NEWEST = """WITH newest AS (
+    FROM sentiance.{table}
+    WHERE delivery_stamp = (SELECT max(delivery_stamp) FROM sentiance.{table})
+)
+"""
 
 QUERIES = (
     Query(
         "How do people travel? (newest snapshot)",
-        f"""SELECT mode, count(*) AS trips, round(sum(distance_m) / 1000) AS km,
-       round(100 * sum(distance_m) / sum(sum(distance_m)) OVER (), 1) AS share_of_km
-FROM sentiance.transports WHERE {_LATEST.format(table="transports")}
-GROUP BY mode ORDER BY km DESC LIMIT 5""",
+        _NEWEST.format(table="transports")
+        + """SELECT mode, count(*) AS trips, round(sum(distance_m) / 1000) AS km,
+    round(100 * sum(distance_m) / sum(sum(distance_m)) OVER (), 1) AS percent
+FROM newest GROUP BY mode ORDER BY km DESC LIMIT 5""",
     ),
     Query(
         "Where do they spend their time, home and work apart? (newest snapshot)",
-        f"""SELECT place_category, count(*) AS visits, count(DISTINCT user_id) AS visitors,
-       round(median(duration_s) / 60) AS median_minutes
-FROM sentiance.stationaries WHERE {_LATEST.format(table="stationaries")}
-  AND NOT is_open AND significance NOT IN ('home', 'work') AND place_category IS NOT NULL
+        _NEWEST.format(table="stationaries")
+        + """SELECT place_category, count(*) AS visits,
+    count(DISTINCT user_id) AS visitors,
+    round(median(duration_s) / 60) AS median_minutes
+FROM newest
+WHERE NOT is_open AND significance NOT IN ('home', 'work')
+    AND place_category IS NOT NULL
 GROUP BY place_category ORDER BY visits DESC LIMIT 5""",
     ),
     Query(
         "Did every delivered row arrive?",
-        """SELECT offload_type, count(DISTINCT partition) AS weeks, sum(rows_in) AS rows_in,
-       sum(rows_loaded) AS loaded, sum(rows_quarantined) AS quarantined,
-       bool_and(rows_in = rows_loaded + rows_quarantined) AS balanced
-FROM ops.ledger WHERE status = 'loaded' GROUP BY offload_type ORDER BY rows_in DESC""",
+        """SELECT offload_type, count(DISTINCT partition) AS weeks,
+    sum(rows_in) AS rows_in, sum(rows_loaded) AS loaded,
+    sum(rows_quarantined) AS quarantined,
+    bool_and(rows_in = rows_loaded + rows_quarantined) AS balanced
+FROM ops.ledger WHERE status = 'loaded'
+GROUP BY offload_type ORDER BY rows_in DESC""",
     ),
 )
 

@@ -21,16 +21,23 @@ PROVENANCE: Mapping[str, tuple[str, str]] = {
     "line": ("BIGINT", "Physical line of the row in the decompressed object; the header is line 1."),
 }
 
+_PARTITION: Mapping[str, tuple[str, str]] = {
+    "feed": ("VARCHAR", "Feed, as named in the configuration."),
+    "vendor": ("VARCHAR", "Vendor of the feed."),
+    "offload_type": ("VARCHAR", "Offload type."),
+    "partition": ("VARCHAR", "Dagster partition key that the delivery falls into."),
+}
+_DELIVERY: Mapping[str, tuple[str, str]] = {
+    **_PARTITION,
+    "app_id": ("VARCHAR", "App id of the delivery."),
+    "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
+}
+
 OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     "ledger": (
         "Every part of every delivery that a load has considered: what became of it, and the rows in it.",
         {
-            "feed": ("VARCHAR", "Feed, as named in the configuration."),
-            "vendor": ("VARCHAR", "Vendor of the feed."),
-            "offload_type": ("VARCHAR", "Offload type of the part."),
-            "partition": ("VARCHAR", "Dagster partition key that the delivery falls into."),
-            "app_id": ("VARCHAR", "App id of the delivery."),
-            "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
+            **_DELIVERY,
             "delivery_folder": ("VARCHAR", "Folder of the delivery below the feed's root."),
             "delivery_fingerprint": ("VARCHAR", "Identity of the delivery: a hash of its set of (key, size, ETag)."),
             "object_key": ("VARCHAR", "Key of the part, relative to the feed's root."),
@@ -57,12 +64,7 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     "quarantine": (
         "Rows that could not be loaded, with where they stand, why, and their text.",
         {
-            "feed": ("VARCHAR", "Feed, as named in the configuration."),
-            "vendor": ("VARCHAR", "Vendor of the feed."),
-            "offload_type": ("VARCHAR", "Offload type of the part."),
-            "partition": ("VARCHAR", "Dagster partition key that the delivery falls into."),
-            "app_id": ("VARCHAR", "App id of the delivery."),
-            "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
+            **_DELIVERY,
             "object_key": ("VARCHAR", "Object that holds the row, relative to the feed's root."),
             "line": ("BIGINT", "Physical line of the row in the decompressed object; the header is line 1."),
             "reasons": ("VARCHAR[]", "Every reason why the row was set aside, as column: rule."),
@@ -72,12 +74,7 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     "drift": (
         "What a delivery showed beside its contract: headers, new values, remarkable rows. Such rows are loaded.",
         {
-            "feed": ("VARCHAR", "Feed, as named in the configuration."),
-            "vendor": ("VARCHAR", "Vendor of the feed."),
-            "offload_type": ("VARCHAR", "Offload type of the part."),
-            "partition": ("VARCHAR", "Dagster partition key that the delivery falls into."),
-            "app_id": ("VARCHAR", "App id of the delivery."),
-            "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
+            **_DELIVERY,
             "object_key": ("VARCHAR", "Object that showed it, relative to the feed's root."),
             "kind": ("VARCHAR", "Kind of drift, such as unknown column, missing column, new value, remark."),
             "column_name": ("VARCHAR", "Column that it is about; null when it is about the whole part."),
@@ -88,10 +85,7 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
     "receipts": (
         "One row for each load, in the order of commits: what came in and what became of it.",
         {
-            "feed": ("VARCHAR", "Feed, as named in the configuration."),
-            "vendor": ("VARCHAR", "Vendor of the feed."),
-            "offload_type": ("VARCHAR", "Offload type."),
-            "partition": ("VARCHAR", "Dagster partition key."),
+            **_PARTITION,
             "run_id": ("VARCHAR", "Dagster run that loaded it."),
             "committed_at": ("TIMESTAMPTZ", "When the load was committed (UTC)."),
             "delivery_folder": ("VARCHAR", "Folder of the delivery below the feed's root."),
