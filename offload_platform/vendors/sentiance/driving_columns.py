@@ -7,18 +7,10 @@ import polars as pl
 from offload_platform.contracts.columns import Privacy, column
 from offload_platform.contracts.contract import StampColumn
 from offload_platform.contracts.nested import Kind, Member
-from offload_platform.contracts.readers import (
-    InstantCell,
-    IntegerCell,
-    NumberCell,
-    OffsetCell,
-    TextCell,
-    WallClockCell,
-)
+from offload_platform.contracts.readers import NumberCell, TextCell
 from offload_platform.vendors.sentiance.shared_columns import elapsed_s
 
 DRIVING_MODEL = "Sentiance driving data model, July 2022"
-SAMPLE_2022 = "Sentiance driving sample of 2022-07-27"
 
 DATA_DAY = (
     StampColumn("data_day", "DATE", "delivery_stamp::DATE", "UTC day that the delivery holds the processing of."),
@@ -26,72 +18,14 @@ DATA_DAY = (
 )
 
 
-def start_at() -> Any:
-    """When the drive began: the instant."""
+def session_id() -> Any:
+    """The recording session."""
     return column(
-        InstantCell("start"), "When the drive began (UTC instant).", source=DRIVING_MODEL, privacy=Privacy.BEHAVIOUR
-    )
-
-
-def start_local() -> Any:
-    """When the drive began: the wall clock."""
-    return column(
-        WallClockCell("start"),
-        "When the drive began on the driver's wall clock, as delivered.",
+        TextCell("session_id"),
+        "Id of the recording session, a UUID; one session may hold several drives.",
         source=DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-    )
-
-
-def start_offset() -> Any:
-    """When the drive began: the offset."""
-    return column(
-        OffsetCell("start"),
-        "Wall clock minus UTC at the start.",
-        unit="min",
-        source=DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-    )
-
-
-def end_at() -> Any:
-    """When the drive ended: the instant."""
-    return column(
-        InstantCell("end"), "When the drive ended (UTC instant).", source=DRIVING_MODEL, privacy=Privacy.BEHAVIOUR
-    )
-
-
-def end_local() -> Any:
-    """When the drive ended: the wall clock."""
-    return column(
-        WallClockCell("end"),
-        "When the drive ended on the driver's wall clock, as delivered.",
-        source=DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-    )
-
-
-def end_offset() -> Any:
-    """When the drive ended: the offset."""
-    return column(
-        OffsetCell("end"),
-        "Wall clock minus UTC at the end.",
-        unit="min",
-        source=DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-    )
-
-
-def duration_s() -> Any:
-    """How long the drive lasted."""
-    return column(
-        IntegerCell("duration", absent=(-1,), otherwise=lambda: elapsed_s(pl.col("start_at"), pl.col("end_at"))),
-        "How long the drive lasted; taken from start and end where it is not delivered.",
-        unit="s",
-        source=DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
+        privacy=Privacy.IDENTIFIER,
         nullable=True,
-        ge=0,
     )
 
 

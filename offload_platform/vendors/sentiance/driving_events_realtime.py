@@ -11,11 +11,10 @@ from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
 from offload_platform.contracts.contract import Contract, CsvFormat, View
 from offload_platform.contracts.nested import Kind, Member, ObjectsCell
-from offload_platform.contracts.readers import Computed, TextCell
+from offload_platform.contracts.readers import Computed
 from offload_platform.vendors.sentiance import driving_columns as driving
 from offload_platform.vendors.sentiance import shared_columns as shared
 from offload_platform.vendors.sentiance.layout import DRIVING
-from offload_platform.vendors.sentiance.vocabulary import TRANSPORT_MODES
 
 EVENTS = ObjectsCell(
     "behavior_events",
@@ -43,19 +42,13 @@ class DrivingEventsRealtime(pa.DataFrameModel):
     user_id: types.Text = shared.user_id()
     metadata_user_id: types.Text = shared.metadata_user_id()
     event_id: types.Text = driving.event_id()
-    start_at: types.Instant = driving.start_at()
-    start_local: types.WallClock = driving.start_local()
-    utc_offset_min: types.OffsetMinutes = driving.start_offset()
-    end_at: types.Instant = driving.end_at()
-    end_local: types.WallClock = driving.end_local()
-    end_utc_offset_min: types.OffsetMinutes = driving.end_offset()
-    mode: types.Text = column(
-        TextCell("mode"),
-        "Mode of transport as delivered.",
-        source=driving.DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-        enumeration=TRANSPORT_MODES,
-    )
+    start_at: types.Instant = shared.start_at("drive", driving.DRIVING_MODEL)
+    start_local: types.WallClock = shared.start_local("drive", driving.DRIVING_MODEL)
+    utc_offset_min: types.OffsetMinutes = shared.start_offset(driving.DRIVING_MODEL)
+    end_at: types.Instant = shared.end_at("drive", driving.DRIVING_MODEL, may_be_open=False)
+    end_local: types.WallClock = shared.end_local("drive", driving.DRIVING_MODEL, may_be_open=False)
+    end_utc_offset_min: types.OffsetMinutes = shared.end_offset(driving.DRIVING_MODEL, may_be_open=False)
+    mode: types.Text = shared.mode(driving.DRIVING_MODEL)
     event_count: types.Count = column(
         Computed(lambda: pl.col("events").list.len().cast(pl.Int32), wire="behavior_events"),
         "Number of events on the drive, of all categories.",

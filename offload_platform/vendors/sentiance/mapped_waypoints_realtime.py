@@ -7,7 +7,7 @@ from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
 from offload_platform.contracts.contract import Contract, CsvFormat, View
 from offload_platform.contracts.nested import Kind, Member, ObjectsCell
-from offload_platform.contracts.readers import Computed, TextCell
+from offload_platform.contracts.readers import Computed
 from offload_platform.vendors.sentiance import driving_columns as driving
 from offload_platform.vendors.sentiance import shared_columns as shared
 from offload_platform.vendors.sentiance.layout import DRIVING
@@ -28,19 +28,13 @@ class MappedWaypointsRealtime(pa.DataFrameModel):
     """A drive with its position fixes matched to the road; it joins to drives on session_id and start."""
 
     user_id: types.Text = shared.user_id()
-    session_id: types.Text = column(
-        TextCell("session_id"),
-        "Id of the recording session, a UUID; one session may hold several drives.",
-        source=driving.DRIVING_MODEL,
-        privacy=Privacy.IDENTIFIER,
-        nullable=True,
-    )
-    start_at: types.Instant = driving.start_at()
-    start_local: types.WallClock = driving.start_local()
-    utc_offset_min: types.OffsetMinutes = driving.start_offset()
-    end_at: types.Instant = driving.end_at()
-    end_local: types.WallClock = driving.end_local()
-    end_utc_offset_min: types.OffsetMinutes = driving.end_offset()
+    session_id: types.Text = driving.session_id()
+    start_at: types.Instant = shared.start_at("drive", driving.DRIVING_MODEL)
+    start_local: types.WallClock = shared.start_local("drive", driving.DRIVING_MODEL)
+    utc_offset_min: types.OffsetMinutes = shared.start_offset(driving.DRIVING_MODEL)
+    end_at: types.Instant = shared.end_at("drive", driving.DRIVING_MODEL, may_be_open=False)
+    end_local: types.WallClock = shared.end_local("drive", driving.DRIVING_MODEL, may_be_open=False)
+    end_utc_offset_min: types.OffsetMinutes = shared.end_offset(driving.DRIVING_MODEL, may_be_open=False)
     fix_count: types.Count = column(
         Computed(lambda: pl.col("fixes").list.len().cast(pl.Int32), wire="mapped_waypoints"),
         "Number of position fixes.",

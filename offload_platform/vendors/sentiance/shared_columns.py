@@ -5,16 +5,20 @@ from typing import Any
 import polars as pl
 
 from offload_platform.contracts.columns import Privacy, column
+from offload_platform.contracts.contract import View
 from offload_platform.contracts.readers import (
     Computed,
     InstantCell,
     IntegerCell,
+    NumberCell,
     OffsetCell,
+    PointsCell,
     TextCell,
     UnknownColumns,
     WallClockCell,
     delivered,
 )
+from offload_platform.vendors.sentiance.vocabulary import TRANSPORT_MODES
 
 LIFESTYLE_MODEL = "Sentiance data model 0.1.2, sheet lifestyle"
 SAMPLE_2019 = "Sentiance sample of 2019-01-14"
@@ -54,65 +58,65 @@ def extra() -> Any:
     )
 
 
-def start_at(what: str) -> Any:
+def start_at(what: str, source: str = LIFESTYLE_MODEL) -> Any:
     """When it began: the instant."""
     return column(
-        InstantCell("start"), f"When the {what} began (UTC instant).", source=LIFESTYLE_MODEL, privacy=Privacy.BEHAVIOUR
+        InstantCell("start"), f"When the {what} began (UTC instant).", source=source, privacy=Privacy.BEHAVIOUR
     )
 
 
-def start_local(what: str) -> Any:
+def start_local(what: str, source: str = LIFESTYLE_MODEL) -> Any:
     """When it began: the wall clock."""
     return column(
         WallClockCell("start"),
         f"When the {what} began on the user's wall clock, as delivered.",
-        source=LIFESTYLE_MODEL,
+        source=source,
         privacy=Privacy.BEHAVIOUR,
     )
 
 
-def start_offset() -> Any:
+def start_offset(source: str = LIFESTYLE_MODEL) -> Any:
     """When it began: the offset."""
     return column(
         OffsetCell("start"),
         "Wall clock minus UTC at the start.",
         unit="min",
-        source=LIFESTYLE_MODEL,
+        source=source,
         privacy=Privacy.BEHAVIOUR,
     )
 
 
-def end_at(what: str) -> Any:
+def end_at(what: str, source: str = LIFESTYLE_MODEL, *, may_be_open: bool = True) -> Any:
     """When it ended: the instant."""
     return column(
-        InstantCell("end", open_marks=OPEN_MARKS),
-        f"When the {what} ended (UTC instant); null while it goes on.",
-        source=LIFESTYLE_MODEL,
+        InstantCell("end", open_marks=OPEN_MARKS if may_be_open else ()),
+        f"When the {what} ended (UTC instant){'; null while it goes on' if may_be_open else ''}.",
+        source=source,
         privacy=Privacy.BEHAVIOUR,
-        nullable=True,
+        nullable=may_be_open,
     )
 
 
-def end_local(what: str) -> Any:
+def end_local(what: str, source: str = LIFESTYLE_MODEL, *, may_be_open: bool = True) -> Any:
     """When it ended: the wall clock."""
     return column(
         WallClockCell("end"),
         f"When the {what} ended on the user's wall clock, as delivered.",
-        source=LIFESTYLE_MODEL,
+        source=source,
         privacy=Privacy.BEHAVIOUR,
-        nullable=True,
+        nullable=may_be_open,
     )
 
 
-def end_offset() -> Any:
+def end_offset(source: str = LIFESTYLE_MODEL, *, may_be_open: bool = True) -> Any:
     """When it ended: the offset."""
     return column(
         OffsetCell("end"),
         "Wall clock minus UTC at the end; differs from the start's across a zone border or a clock change.",
         unit="min",
-        source=LIFESTYLE_MODEL,
+        source=source,
         privacy=Privacy.BEHAVIOUR,
-        nullable=True,
+        nullable=may_be_open,
     )
 
 
@@ -126,13 +130,13 @@ def is_open(what: str) -> Any:
     )
 
 
-def duration_s(what: str) -> Any:
+def duration_s(what: str, source: str = f"{LIFESTYLE_MODEL}; absent in deliveries of 2017") -> Any:
     """How long it lasted, delivered or derived."""
     return column(
         IntegerCell("duration", absent=(-1,), otherwise=lambda: elapsed_s(pl.col("start_at"), pl.col("end_at"))),
         f"How long the {what} lasted; taken from start and end where it is not delivered; null while it goes on.",
         unit="s",
-        source=f"{LIFESTYLE_MODEL}; absent in deliveries of 2017",
+        source=source,
         privacy=Privacy.BEHAVIOUR,
         nullable=True,
         ge=0,
@@ -154,3 +158,72 @@ def timeline_remarks() -> dict[str, pl.Expr]:
         | ((pl.col("duration_s") - elapsed).abs() <= 1),
         "duration_s: given although the end is open": closed | pl.col("duration_s").is_null(),
     }
+
+
+def mode(source: str) -> Any:
+    """How one moved."""
+    return column(
+        TextCell("mode"),
+        "Mode of transport as delivered; it may be corrected in a later delivery.",
+        source=source,
+        privacy=Privacy.BEHAVIOUR,
+        enumeration=TRANSPORT_MODES,
+    )
+
+
+def distance_m(source: str) -> Any:
+    """How far one moved."""
+    return column(
+        NumberCell("distance"),
+        "Distance travelled; 0 is legal.",
+        unit="m",
+        source=source,
+        privacy=Privacy.BEHAVIOUR,
+        nullable=True,
+        ge=0,
+    )
+
+
+def waypoint_count(source: str) -> Any:
+    """How many position fixes there are."""
+    return column(
+        Computed(lambda: pl.col("waypoints").list.len().cast(pl.Int32), wire="waypoints"),
+        "Number of position fixes in waypoints.",
+        source=source,
+        privacy=Privacy.BEHAVIOUR,
+        nullable=True,
+    )
+
+
+def waypoints(source: str) -> Any:
+    """Where one was on the way."""
+    return column(
+        PointsCell("waypoints"),
+        "Position fixes in delivered order: latitude and longitude in degrees WGS84, fix_at as UTC instant, "
+        "fix_local as delivered wall clock, utc_offset_min between them.",
+        source=source,
+        privacy=Privacy.LOCATION,
+        nullable=True,
+    )
+
+
+def waypoints_view(name: str, of: str) -> View:
+    """A view with one row for each position fix."""
+    return View(
+        name=name,
+        description=f"One row for each position fix of a {of}, in delivered order.",
+        sql="""
+            SELECT feed, app_id, delivery_stamp, object_key, line, user_id, start_at, mode, seq, point.*
+            FROM (
+                SELECT *, unnest(waypoints) AS point, generate_subscripts(waypoints, 1) AS seq FROM {table}
+            )
+        """,
+        columns={
+            "seq": "Position of the fix in the list, from 1.",
+            "latitude": "Latitude of the fix, WGS84. Unit: deg. Privacy: location.",
+            "longitude": "Longitude of the fix, WGS84. Unit: deg. Privacy: location.",
+            "fix_at": "When the position was taken (UTC instant); null where the delivered time is impossible.",
+            "fix_local": "When the position was taken on the user's wall clock, as delivered.",
+            "utc_offset_min": "Wall clock minus UTC at the fix. Unit: min.",
+        },
+    )

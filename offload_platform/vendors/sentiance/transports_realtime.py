@@ -7,16 +7,14 @@ that come and go are not expected.
 from typing import Any
 
 import pandera.polars as pa
-import polars as pl
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Contract, CsvFormat, View
-from offload_platform.contracts.readers import Computed, NumberCell, PointsCell, TextCell
+from offload_platform.contracts.contract import Contract, CsvFormat
+from offload_platform.contracts.readers import NumberCell, TextCell
 from offload_platform.vendors.sentiance import driving_columns as driving
 from offload_platform.vendors.sentiance import shared_columns as shared
 from offload_platform.vendors.sentiance.layout import DRIVING
-from offload_platform.vendors.sentiance.vocabulary import TRANSPORT_MODES
 
 _WEATHER = {
     "precipitation_intensity": "mm/h",
@@ -50,26 +48,14 @@ class _Drives(pa.DataFrameModel):
     user_id: types.Text = shared.user_id()
     metadata_user_id: types.Text = shared.metadata_user_id()
     event_id: types.Text = driving.event_id()
-    session_id: types.Text = column(
-        TextCell("session_id"),
-        "Id of the recording session, a UUID; one session may hold several drives.",
-        source=driving.DRIVING_MODEL,
-        privacy=Privacy.IDENTIFIER,
-        nullable=True,
-    )
-    start_at: types.Instant = driving.start_at()
-    start_local: types.WallClock = driving.start_local()
-    utc_offset_min: types.OffsetMinutes = driving.start_offset()
-    end_at: types.Instant = driving.end_at()
-    end_local: types.WallClock = driving.end_local()
-    end_utc_offset_min: types.OffsetMinutes = driving.end_offset()
-    mode: types.Text = column(
-        TextCell("mode"),
-        "Mode of transport as delivered.",
-        source=driving.DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-        enumeration=TRANSPORT_MODES,
-    )
+    session_id: types.Text = driving.session_id()
+    start_at: types.Instant = shared.start_at("drive", driving.DRIVING_MODEL)
+    start_local: types.WallClock = shared.start_local("drive", driving.DRIVING_MODEL)
+    utc_offset_min: types.OffsetMinutes = shared.start_offset(driving.DRIVING_MODEL)
+    end_at: types.Instant = shared.end_at("drive", driving.DRIVING_MODEL, may_be_open=False)
+    end_local: types.WallClock = shared.end_local("drive", driving.DRIVING_MODEL, may_be_open=False)
+    end_utc_offset_min: types.OffsetMinutes = shared.end_offset(driving.DRIVING_MODEL, may_be_open=False)
+    mode: types.Text = shared.mode(driving.DRIVING_MODEL)
     occupant_role: types.Text = column(
         TextCell("occupant_role"),
         "Whether the user drove; leave passengers out of driver rankings.",
@@ -79,31 +65,10 @@ class _Drives(pa.DataFrameModel):
         expected=False,
         nullable=True,
     )
-    distance_m: types.Number = column(
-        NumberCell("distance"),
-        "Distance driven.",
-        unit="m",
-        source=driving.DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-        nullable=True,
-        ge=0,
-    )
-    duration_s: types.Seconds = driving.duration_s()
-    waypoint_count: types.Count = column(
-        Computed(lambda: pl.col("waypoints").list.len().cast(pl.Int32), wire="waypoints"),
-        "Number of position fixes in waypoints.",
-        source=driving.DRIVING_MODEL,
-        privacy=Privacy.BEHAVIOUR,
-        nullable=True,
-    )
-    waypoints: types.PointList = column(
-        PointsCell("waypoints"),
-        "Position fixes in delivered order: latitude and longitude in degrees WGS84, fix_at as UTC instant, "
-        "fix_local as delivered wall clock, utc_offset_min between them.",
-        source=driving.DRIVING_MODEL,
-        privacy=Privacy.LOCATION,
-        nullable=True,
-    )
+    distance_m: types.Number = shared.distance_m(driving.DRIVING_MODEL)
+    duration_s: types.Seconds = shared.duration_s("drive", driving.DRIVING_MODEL)
+    waypoint_count: types.Count = shared.waypoint_count(driving.DRIVING_MODEL)
+    waypoints: types.PointList = shared.waypoints(driving.DRIVING_MODEL)
     score_smooth: types.Number = driving.score("smooth", "Gentle acceleration and braking, coasting rewarded.")
     score_legal: types.Number = driving.score("legal", "Respect of speed limits.")
     score_anticipative: types.Number = driving.score("anticipative", "Few hard inputs around turns.")
@@ -158,24 +123,5 @@ CONTRACT = Contract(
     wire=CsvFormat(ordered=False),
     stamp_columns=driving.DATA_DAY,
     remarks=driving.drive_remarks() | driving.score_remarks(_SCORES),
-    views=(
-        View(
-            name="drive_waypoints",
-            description="One row for each position fix of a drive, in delivered order.",
-            sql="""
-                SELECT feed, app_id, delivery_stamp, object_key, line, user_id, start_at, mode, seq, point.*
-                FROM (
-                    SELECT *, unnest(waypoints) AS point, generate_subscripts(waypoints, 1) AS seq FROM {table}
-                )
-            """,
-            columns={
-                "seq": "Position of the fix in the list, from 1.",
-                "latitude": "Latitude of the fix, WGS84. Unit: deg. Privacy: location.",
-                "longitude": "Longitude of the fix, WGS84. Unit: deg. Privacy: location.",
-                "fix_at": "When the position was taken (UTC instant); null where the delivered time is impossible.",
-                "fix_local": "When the position was taken on the driver's wall clock, as delivered.",
-                "utc_offset_min": "Wall clock minus UTC at the fix. Unit: min.",
-            },
-        ),
-    ),
+    views=(shared.waypoints_view("drive_waypoints", "drive"),),
 )
