@@ -27,16 +27,16 @@ class JsonCells:
         present = cells.is_not_null()
         if isinstance(reader, TextListCell):
             json_like = cells.str.contains(r"^\s*[\[{\"]").fill_null(False)
-            decoded = self._scattered(cells, json_like, _text_list_sql())
+            decoded = self._each_once(pl.select(pl.when(json_like).then(cells)).to_series(), _text_list_sql())
             if not reader.bare_word:
                 return decoded
             words = pl.select(pl.when(present & ~json_like).then(pl.concat_list(cells))).to_series()
             return pl.select(pl.coalesce(decoded, words)).to_series()
         if isinstance(reader, JsonObjectCell):
-            return self._scattered(cells, present, "CASE WHEN kind = 'OBJECT' THEN cell END")
+            return self._each_once(cells, "CASE WHEN kind = 'OBJECT' THEN cell END")
         if isinstance(reader, JsonMemberCell):
             member = reader.member.replace("'", "''")
-            return self._scattered(cells, present, f"CASE WHEN kind = 'OBJECT' THEN cell ->> '{member}' END")
+            return self._each_once(cells, f"CASE WHEN kind = 'OBJECT' THEN cell ->> '{member}' END")
         if isinstance(reader, ObjectsCell):
             return self._scattered(cells, present, objects_sql(reader, "cell", "kind"))
         return self._scattered(cells, present, _points_sql())
@@ -69,6 +69,13 @@ class JsonCells:
             )
         )
         return found.select("is_object", *(pl.col("v").list.get(i).alias(name) for i, name in enumerate(names)))
+
+    def _each_once(self, cells: pl.Series, sql: str) -> pl.Series:
+        """Decode each distinct cell once: short cells repeat so often that looking them up costs less."""
+        distinct = cells.drop_nulls().unique()
+        frame = pl.DataFrame({"row": pl.int_range(distinct.len(), dtype=pl.UInt32, eager=True), "cell": distinct})
+        decoded = frame.select("cell", value=self._query(frame, sql))
+        return pl.DataFrame({"cell": cells}).join(decoded, on="cell", how="left", maintain_order="left")["value"]
 
     def _scattered(self, cells: pl.Series, wanted: pl.Series, sql: str) -> pl.Series:
         rows = wanted.arg_true()
