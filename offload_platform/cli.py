@@ -1,4 +1,4 @@
-"""The `offload` command: run, status, doctor, simulate, demo, dev.
+"""The `offload` command: run, plan, status, doctor, simulate, demo, dev.
 
 Here: what people type and read. The work is done in the rooms below; Dagster is imported only by commands that need it.
 """
@@ -88,6 +88,67 @@ def run(
         _show_run(settings, outcomes, plan, publishing_error)
     if failed or publishing_error:
         raise typer.Exit(PROBLEM_EXIT)
+
+
+@app.command()
+def plan(
+    feeds: FeedsOption = None,
+    feed: FeedOption = None,
+    offload_type: TypeOption = None,
+    first: Annotated[DayOption, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of stamps.")] = None,
+    last: Annotated[DayOption, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of stamps.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run would load and what it would wait for; change nothing."""
+    from offload_platform.orchestration import run as runs
+
+    settings = _settings(feeds)
+    chosen = _chosen(settings, feed)
+    _check_types(chosen, offload_type)
+    with _err.status("Listing deliveries …"):
+        made = runs.plan(
+            settings, chosen, offload_type or [], first.date() if first else None, last.date() if last else None
+        )
+    if as_json:
+        _print_json(
+            {
+                "loads": [
+                    {
+                        "feed": load.feed.name,
+                        "offload_type": load.offload_type,
+                        "partition": load.partition,
+                        "delivery": load.delivery.folder,
+                        "parts": len(load.delivery.parts),
+                        "bytes": load.delivery.size,
+                        "replaces": load.replaces,
+                    }
+                    for load in made.loads
+                ],
+                "up_to_date": made.up_to_date,
+                "incomplete": _incomplete_json(made.incomplete),
+                "outside": sorted({d.folder for d in made.outside}),
+            }
+        )
+        return
+    for name in dict.fromkeys(load.feed.name for load in made.loads):
+        table = _table(name, "type", "partition", "parts>", "MB>", "replaces a load")
+        for load in made.loads:
+            if load.feed.name == name:
+                table.add_row(
+                    load.offload_type,
+                    load.partition,
+                    f"{len(load.delivery.parts):,}",
+                    f"{load.delivery.size / 1e6:,.2f}",
+                    "yes" if load.replaces else "no",
+                )
+        _out.print(table)
+    parts = sum(len(load.delivery.parts) for load in made.loads)
+    size = sum(load.delivery.size for load in made.loads)
+    _out.print(
+        f"{len(made.loads)} partitions to load: {parts:,} parts, {size / 1e6:,.1f} MB stored, {parts:,} reads; "
+        f"{made.up_to_date} are up to date."
+    )
+    _show_remarks(made)
 
 
 @app.command()

@@ -333,3 +333,34 @@ def test_json_keeps_other_scripts(offload: Make, configured: Make, vendor_folder
     said = offload("run", "--feeds", configured(), "--json")
     assert "חדרה.txt" in said.out
     assert json.loads(said.out)["unrecognised"] == {"acme": ["חדרה.txt"]}
+
+
+def test_plan_says_what_a_run_would_load_and_changes_nothing(
+    vendor_folder: Any, configured: Make, offload: Make
+) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    vendor_folder.part("2018-12-15", [GOOD_ROW], number=1)
+    feeds = configured()
+    said = offload("plan", "--feeds", feeds, "--json")
+    assert said.code == 0
+    [load] = said.json["loads"]
+    assert load.pop("bytes") > 0
+    assert load.pop("delivery").startswith("12_08_2018")
+    assert load == {
+        "feed": "acme",
+        "offload_type": "segments",
+        "partition": "2018-12-08",
+        "parts": 1,
+        "replaces": False,
+    }
+    assert said.json["up_to_date"] == 0
+    assert ["lacks part 00000" in waiting["because"] for waiting in said.json["incomplete"]] == [True]
+    assert not (Path(feeds).parent / "warehouse").exists()
+
+    assert offload("run", "--feeds", feeds).code == 0
+    after = offload("plan", "--feeds", feeds, "--json").json
+    assert (after["loads"], after["up_to_date"]) == ([], 1)
+
+    vendor_folder.part("2018-12-08", [GOOD_ROW, GOOD_ROW])
+    assert [load["replaces"] for load in offload("plan", "--feeds", feeds, "--json").json["loads"]] == [True]
+    assert "1 partitions to load: 1 parts" in offload("plan", "--feeds", feeds).out

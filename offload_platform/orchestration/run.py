@@ -22,12 +22,16 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class PlannedLoad:
-    """A partition whose newest complete delivery is not the one in the warehouse."""
+    """A partition whose newest complete delivery is not the one in the warehouse.
+
+    `replaces` says whether a delivery that is loaded now would be replaced.
+    """
 
     feed: Feed
     offload_type: str
     partition: str
     delivery: Delivery
+    replaces: bool
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ def plan(
             incomplete += slot.choice.incomplete
             version = slot.version_to_load(feed, loaded)
             if version is not None:
-                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version))
+                competing = (version, *slot.choice.superseded, *slot.choice.incomplete)
+                replaces = any((feed.name, slot.offload_type, d.folder) in loaded for d in competing)
+                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version, replaces))
             elif slot.choice.chosen is not None:
                 up_to_date += 1
     return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries)
