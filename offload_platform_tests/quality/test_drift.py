@@ -46,6 +46,9 @@ def test_remarks_are_counted_and_keep_the_row(conform: Conform) -> None:
         trip(None, "60"),
         trip(10, waypoints='[[1, 2, "2017-05-25T08:85:23Z"], [1, 2, "2017-05-25T08:05:23Z"]]'),
         trip(10, waypoints='[[1, 2, "2017-05-25T08:05:23Z"]]'),
+        trip(10, waypoints='[[90, -180, "2017-05-25T08:05:23Z"]]'),
+        trip(10, waypoints='[[1, 2, "2017-05-25T08:05:23Z"], [90.1, 2, "2017-05-25T08:05:23Z"]]'),
+        trip(10, waypoints='[[1, -180.1, "2017-05-25T08:05:23Z"]]'),
         trip(10, mode="hoverboard"),
     )
     conformed = conform(contract, *rows)
@@ -57,6 +60,7 @@ def test_remarks_are_counted_and_keep_the_row(conform: Conform) -> None:
         Drift(DriftKind.REMARK, "duration_s", "differs from end - start by more than 1 s", 2),
         Drift(DriftKind.REMARK, "duration_s", "given although the end is open", 1),
         Drift(DriftKind.REMARK, "end_at", "before start_at", 1),
+        Drift(DriftKind.REMARK, "waypoints", "a fix outside the globe", 2),
         Drift(DriftKind.REMARK, "waypoints", "a fix without a readable time", 1),
     ]
 

@@ -207,6 +207,20 @@ def waypoints(source: str) -> Any:
     )
 
 
+def waypoint_remarks() -> dict[str, pl.Expr]:
+    """Remarks on position fixes; their rows are kept (sample of 2017: impossible clock values)."""
+    fix = pl.element().struct
+
+    def none(of_a_fix: pl.Expr) -> pl.Expr:
+        return ~pl.col("waypoints").list.eval(of_a_fix).list.any().fill_null(False)
+
+    outside = (fix.field("latitude").abs() > 90) | (fix.field("longitude").abs() > 180)
+    return {
+        "waypoints: a fix without a readable time": none(fix.field("fix_at").is_null()),
+        "waypoints: a fix outside the globe": none(outside),
+    }
+
+
 def waypoints_view(name: str, of: str) -> View:
     """A view with one row for each position fix."""
     return View(

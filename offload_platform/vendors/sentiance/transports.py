@@ -1,7 +1,6 @@
 """Contract of `transports`: movements of a user from one place to another."""
 
 import pandera.polars as pa
-import polars as pl
 
 from offload_platform.contracts import types
 from offload_platform.contracts.contract import Contract
@@ -39,12 +38,6 @@ CONTRACT = Contract(
     rows=Transports,
     key=("app_id", "user_id", "start_at"),
     source="Offloads document, section Transports",
-    remarks=shared.timeline_remarks()
-    | {
-        "waypoints: a fix without a readable time": ~pl.col("waypoints")
-        .list.eval(pl.element().struct.field("fix_at").is_null())
-        .list.any()
-        .fill_null(False),
-    },
+    remarks=shared.timeline_remarks() | shared.waypoint_remarks(),
     views=(shared.waypoints_view("transport_waypoints", "transport"),),
 )

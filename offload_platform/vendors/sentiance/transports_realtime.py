@@ -122,6 +122,6 @@ CONTRACT = Contract(
     source="Offloads document, section Driving // Realtime offloads",
     wire=CsvFormat(ordered=False),
     stamp_columns=driving.DATA_DAY,
-    remarks=driving.drive_remarks() | driving.score_remarks(_SCORES),
+    remarks=driving.drive_remarks() | driving.score_remarks(_SCORES) | shared.waypoint_remarks(),
     views=(shared.waypoints_view("drive_waypoints", "drive"),),
 )
