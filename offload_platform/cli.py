@@ -79,14 +79,15 @@ def run(
                 "up_to_date": plan.up_to_date,
                 "incomplete": _incomplete_json(plan.incomplete),
                 "outside": sorted({d.folder for d in plan.outside}),
+                "unlisted": plan.unlisted,
                 "unrecognised": {name: list(d.unrecognised) for name, d in plan.discoveries.items()},
-                "published": None if publishing_error else str(_published(settings)),
+                "published": str(_published(settings)) if _published(settings).exists() else None,
                 "publishing_error": publishing_error,
             }
         )
     else:
         _show_run(settings, outcomes, plan, publishing_error)
-    if failed or publishing_error:
+    if failed or publishing_error or plan.unlisted:
         raise typer.Exit(PROBLEM_EXIT)
 
 
@@ -127,9 +128,10 @@ def plan(
                 "up_to_date": made.up_to_date,
                 "incomplete": _incomplete_json(made.incomplete),
                 "outside": sorted({d.folder for d in made.outside}),
+                "unlisted": made.unlisted,
             }
         )
-        return
+        return _exit_if_unlisted(made)
     for name in dict.fromkeys(load.feed.name for load in made.loads):
         table = _table(name, "type", "partition", "parts>", "MB>", "replaces a load")
         for load in made.loads:
@@ -149,6 +151,7 @@ def plan(
         f"{made.up_to_date} are up to date."
     )
     _show_remarks(made)
+    _exit_if_unlisted(made)
 
 
 @app.command()
@@ -176,10 +179,11 @@ def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
                     {"feed": p.feed.name, "offload_type": p.offload_type, "partition": p.partition} for p in plan.loads
                 ],
                 "incomplete": _incomplete_json(plan.incomplete),
+                "unlisted": plan.unlisted,
                 "unrecognised": {name: list(d.unrecognised) for name, d in plan.discoveries.items()},
             }
         )
-        return
+        return _exit_if_unlisted(plan)
     for name in dict.fromkeys(t.feed for t in tables):
         table = _table(name, "type", "partitions>", "newest", "rows in>", "loaded>", "quarantined>", "drift>")
         for t in tables:
@@ -202,9 +206,10 @@ def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
         _out.print(
             f"[yellow]{len(plan.loads)} partitions are complete and new.[/yellow] Next: [bold]offload run[/bold]"
         )
-    elif tables:
+    elif tables and not plan.unlisted:
         _out.print("Every complete delivery is loaded.")
     _show_remarks(plan)
+    _exit_if_unlisted(plan)
 
 
 @app.command()
@@ -455,6 +460,8 @@ def _grouped(outcomes: Sequence[Any], by_type: bool) -> Iterator[tuple[str, list
 
 
 def _show_remarks(plan: Any) -> None:
+    for error in plan.unlisted.values():
+        _out.print(f"[red]not listed:[/red] {escape(error)}", soft_wrap=True)
     for folder, because in dict.fromkeys((d.folder, d.incomplete_because) for d in plan.incomplete):
         _out.print(f"[yellow]waiting:[/yellow] {folder}: {escape(because or '')}", soft_wrap=True)
     for folder in sorted({d.folder for d in plan.outside}):
@@ -464,6 +471,11 @@ def _show_remarks(plan: Any) -> None:
             _out.print(
                 f"[yellow]unrecognised:[/yellow] {len(discovery.unrecognised)} objects of {name}; see offload doctor"
             )
+
+
+def _exit_if_unlisted(plan: Any) -> None:
+    if plan.unlisted:
+        raise typer.Exit(PROBLEM_EXIT)
 
 
 def _incomplete_json(deliveries: Sequence[Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ANN = "a" * 24
 OTHER_APP_ID = "0123456789abcdef01234567"
@@ -38,6 +39,7 @@ def test_run_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, offlo
         "up_to_date",
         "incomplete",
         "outside",
+        "unlisted",
         "unrecognised",
         "published",
         "publishing_error",
@@ -104,6 +106,7 @@ def test_status_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, of
         "tables": [],
         "waiting": [{"feed": "acme", "offload_type": "segments", "partition": "2018-12-08"}],
         "incomplete": [],
+        "unlisted": {},
         "unrecognised": {"acme": []},
     }
     assert "Nothing is published yet. Next: offload run" in offload("status", "--feeds", feeds).out
@@ -278,7 +281,7 @@ def test_a_source_that_is_not_there_is_exit_code_1(tmp_path: Path, configured: M
     for command in ("run", "status"):
         said = offload(command, "--feeds", feeds, "--json")
         assert said.code == 1
-        assert "check the url of the feed" in said.err
+        assert "check the url of the feed" in said.json["unlisted"]["acme"]
 
 
 def test_an_app_id_that_is_none_is_told_in_a_sentence(tmp_path: Path, offload: Make) -> None:
@@ -364,3 +367,24 @@ def test_plan_says_what_a_run_would_load_and_changes_nothing(
     vendor_folder.part("2018-12-08", [GOOD_ROW, GOOD_ROW])
     assert [load["replaces"] for load in offload("plan", "--feeds", feeds, "--json").json["loads"]] == [True]
     assert "1 partitions to load: 1 parts" in offload("plan", "--feeds", feeds).out
+
+
+def test_a_feed_that_cannot_be_listed_does_not_stop_the_others(
+    vendor_folder: Any, configured: Make, offload: Make, tmp_path: Path
+) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    feeds = Path(configured())
+    said = yaml.safe_load(feeds.read_text())
+    [feed] = said["feeds"]
+    said["feeds"].insert(0, feed | {"name": "gone", "url": (tmp_path / "gone").as_uri()})
+    feeds.write_text(yaml.safe_dump(said))
+    run = offload("run", "--feeds", str(feeds), "--json")
+    assert run.code == 1
+    assert [load["feed"] for load in run.json["loads"] if load["succeeded"]] == ["acme"]
+    assert set(run.json["unlisted"]) == {"gone"}
+    assert "check the url of the feed" in run.json["unlisted"]["gone"]
+    for command in ("run", "plan", "status"):
+        shown = offload(command, "--feeds", str(feeds))
+        assert shown.code == 1, command
+        assert "not listed: gone: " in shown.out
+    assert offload("status", "--feeds", str(feeds), "--feed", "acme").code == 0

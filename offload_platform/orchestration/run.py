@@ -8,6 +8,7 @@ import dagster as dg
 
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Discovery, discover
+from offload_platform.landing.errors import LandingError
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.partitions import partition_key_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
@@ -36,13 +37,18 @@ class PlannedLoad:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do. `outside` are deliveries from before their feed's start or from the future."""
+    """What a run would do.
+
+    `outside` are deliveries from before their feed's start or from the future; `unlisted` says of each feed whose root
+    cannot be listed why, and what to do.
+    """
 
     loads: tuple[PlannedLoad, ...]
     up_to_date: int
     incomplete: tuple[Delivery, ...]
     outside: tuple[Delivery, ...]
     discoveries: dict[str, Discovery]
+    unlisted: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -71,17 +77,21 @@ def plan(
 ) -> Plan:
     """List the feeds' roots and compare with the ledger. `first` and `last` bound the date of the delivery's stamp.
 
-    Raises:
-        SourceUnavailable: a root cannot be listed.
+    A root that cannot be listed does not stop the other feeds.
     """
     loaded = warehouse_in(settings.warehouse).loaded()
     loads: list[PlannedLoad] = []
     incomplete: list[Delivery] = []
     outside: list[Delivery] = []
     discoveries: dict[str, Discovery] = {}
+    unlisted: dict[str, str] = {}
     up_to_date = 0
     for feed in feeds:
-        discovery = discoveries[feed.name] = discover(feed, source_of(feed).store(feed).list_objects())
+        try:
+            discovery = discoveries[feed.name] = discover(feed, source_of(feed).store(feed).list_objects())
+        except LandingError as error:
+            unlisted[feed.name] = str(error)
+            continue
         wanted = [d for d in discovery.deliveries if not offload_types or d.offload_type in offload_types]
         outside += [d for d in wanted if partition_key_of(feed, d.family, d.stamp) is None]
         for slot in slots_of(feed, wanted):
@@ -97,7 +107,7 @@ def plan(
                 loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version, replaces))
             elif slot.choice.chosen is not None:
                 up_to_date += 1
-    return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries)
+    return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries, unlisted)
 
 
 def execute(settings: Settings, loads: Sequence[PlannedLoad], instance: dg.DagsterInstance) -> Iterator[LoadOutcome]:
