@@ -10,7 +10,7 @@ from shutil import rmtree
 import duckdb
 from filelock import FileLock, Timeout
 
-CONNECTION_CONFIG = {"storage_compatibility_version": "v1.5.0", "memory_limit": "512MB", "threads": 2}
+CONNECTION_CONFIG = {"storage_compatibility_version": "v1.5.0", "memory_limit": "256MB", "threads": 2}
 """DuckDB 1.5 can open what is written (storage version), and a load stays small beside its neighbours."""
 
 
