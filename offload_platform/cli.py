@@ -39,7 +39,12 @@ FeedsOption = Annotated[
 FeedOption = Annotated[list[str] | None, typer.Option("--feed", help="Only this feed; may be repeated.")]
 TypeOption = Annotated[list[str] | None, typer.Option("--type", help="Only this offload type; may be repeated.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output instead of tables.")]
-DayOption = datetime | None
+FirstOption = Annotated[
+    datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of stamps to look at.")
+]
+LastOption = Annotated[
+    datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of stamps to look at.")
+]
 PROBLEM_EXIT, USAGE_EXIT = 1, 2
 
 
@@ -60,8 +65,8 @@ def run(
     feeds: FeedsOption = None,
     feed: FeedOption = None,
     offload_type: TypeOption = None,
-    first: Annotated[DayOption, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of stamps.")] = None,
-    last: Annotated[DayOption, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of stamps.")] = None,
+    first: FirstOption = None,
+    last: LastOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Load what is complete and new, through Dagster, and publish."""
@@ -96,8 +101,8 @@ def plan(
     feeds: FeedsOption = None,
     feed: FeedOption = None,
     offload_type: TypeOption = None,
-    first: Annotated[DayOption, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of stamps.")] = None,
-    last: Annotated[DayOption, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of stamps.")] = None,
+    first: FirstOption = None,
+    last: LastOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would load and what it would wait for; change nothing."""

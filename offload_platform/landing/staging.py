@@ -28,8 +28,6 @@ _FEWEST_TO_REFUSE = 1000
 _FETCHES_OF_A_DAMAGED_PART = 2
 _WORKERS = 2
 
-QUARANTINE_SCHEMA = {records.LINE: pl.Int64, "reasons": pl.List(pl.String), "raw": pl.String}
-
 
 @dataclass(frozen=True)
 class StagedPart:

@@ -190,7 +190,7 @@ def _insert_ledger(
     if not staged.parts and staged.delivery.marker is not None:
         # An empty delivery has no part; its marker stands for it, so that it is known to be loaded.
         marker = staged.delivery.marker
-        empty = [marker.key, marker.etag, marker.size, "loaded", None, "size only", "none", None, None, 0, 0, 0, 0, {}]
+        empty = [marker.key, marker.etag, marker.size, "loaded", None, None, None, None, None, 0, 0, 0, 0, {}]
         loaded_at = first_loaded.get((marker.key, marker.etag, version), now)
         insert_ops(
             connection,

@@ -45,7 +45,10 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "size_bytes": ("BIGINT", "Size of the part as stored. Unit: bytes."),
             "status": ("VARCHAR", "loaded, superseded (a newer complete delivery counts) or incomplete."),
             "status_reason": ("VARCHAR", "Why the part is not loaded; null when it is."),
-            "checksum": ("VARCHAR", "How the bytes were verified: md5, gzip crc, or size only."),
+            "checksum": (
+                "VARCHAR",
+                "How the bytes were verified: md5, gzip crc, or size only; null for the marker of an empty delivery.",
+            ),
             "compression": ("VARCHAR", "gzip or none, by magic bytes."),
             "delimiter": ("VARCHAR", "Delimiter of the part; empty for JSON lines."),
             "line_end": ("VARCHAR", "Line end of the part's header: CRLF, LF, or none."),

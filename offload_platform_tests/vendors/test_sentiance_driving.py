@@ -2,6 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
 from offload_platform.contracts.deliveries import StoredObject
 from offload_platform.landing.deliveries import choose, discover
 from offload_platform.settings import Feed
@@ -44,18 +46,19 @@ def test_an_empty_day_is_complete_and_an_absent_marker_is_not() -> None:
     assert empty.stamp == DAY
 
 
-def test_of_two_folders_for_a_day_the_newest_marker_counts_in_any_order() -> None:
+@pytest.mark.parametrize(("newer", "older"), [(FIRST, SECOND), (SECOND, FIRST)])
+def test_of_two_folders_for_a_day_the_newest_marker_counts_in_any_order(newer: str, older: str) -> None:
     listing = [
-        stored(FIRST, "part-00000.csv.gz", 27),
-        stored(FIRST, "_SUCCESS", 28),
-        stored(SECOND, "part-00000.csv.gz", 20),
-        stored(SECOND, "_SUCCESS", 33),
+        stored(older, "part-00000.csv.gz", 27),
+        stored(older, "_SUCCESS", 28),
+        stored(newer, "part-00000.csv.gz", 20),
+        stored(newer, "_SUCCESS", 33),
     ]
     for order in (listing, listing[::-1]):
         choice = choose(discover(FEED, order).deliveries)
         assert choice.chosen is not None
-        assert choice.chosen.folder == SECOND
-        assert [d.folder for d in choice.superseded] == [FIRST]
+        assert choice.chosen.folder == newer
+        assert [d.folder for d in choice.superseded] == [older]
 
 
 def test_a_hole_in_the_parts_is_waited_for_in_spite_of_the_marker() -> None:
