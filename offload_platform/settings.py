@@ -5,8 +5,9 @@ Secrets are never in it: a feed names an AWS profile or leaves the credentials t
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +16,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from offload_platform.contracts.contract import Cadence
+from offload_platform.thresholds import CheckThresholds, Deadline
 from offload_platform.vendors import vendor_named, vendor_names
 
 FEEDS_VARIABLE = "OFFLOAD_FEEDS"
+_DEADLINES: Mapping[Cadence, Deadline] = {
+    Cadence.WEEKLY: Deadline(late_hours=6, overdue_hours=36),
+    Cadence.DAILY: Deadline(late_hours=5, overdue_hours=24),
+}
+_FROM_ENVIRONMENT = "env:"
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 _IN_OTHER_WORDS = {
     "extra_forbidden": "unknown field; check its spelling against feeds.example.yaml",
@@ -55,12 +62,9 @@ class Feed(_Strict):
     )
     owners: tuple[str, ...] = Field(default=("team:data-platform",), description="Owners shown in Dagster.")
     start: date = Field(description="Date of the first delivery to load.")
-    quarantine_limit: float = Field(
-        default=0.5,
-        gt=0,
-        le=1,
-        description="Share of bad rows above which a part of 1,000 bad rows or more is refused.",
-    )
+    deadlines: dict[str, Deadline] = Field(default={}, description="By family; by cadence where left out.")
+    checks: CheckThresholds = Field(default=CheckThresholds(), description="Thresholds of all offload types.")
+    checks_by_type: dict[str, CheckThresholds] = Field(default={}, description="Thresholds of single offload types.")
 
     @field_validator("vendor")
     @classmethod
@@ -116,13 +120,32 @@ class Feed(_Strict):
     def _known_types(cls, types: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         if types is not None and "vendor" in info.data and "cadence" in info.data:
             families = vendor_named(info.data["vendor"]).layout.families
-            known = [offload_type for family in info.data["cadence"] for offload_type in families[family]]
+            known = [offload_type for family in info.data["cadence"] for offload_type in families[family].types]
             if not types:
                 raise ValueError(f"name at least one offload type, or leave it out for all: {', '.join(known)}")
             for offload_type in types:
                 if offload_type not in known:
                     raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(known)}")
         return types
+
+    @field_validator("deadlines")
+    @classmethod
+    def _of_own_families(cls, deadlines: dict[str, Deadline], info: ValidationInfo) -> dict[str, Deadline]:
+        for family in deadlines:
+            if family not in info.data.get("cadence", deadlines):
+                raise ValueError(f"{family!r} has no cadence; known: {', '.join(info.data['cadence'])}")
+        return deadlines
+
+    @field_validator("checks_by_type")
+    @classmethod
+    def _of_own_types(cls, checks: dict[str, CheckThresholds], info: ValidationInfo) -> dict[str, CheckThresholds]:
+        if "vendor" in info.data and "cadence" in info.data:
+            families = vendor_named(info.data["vendor"]).layout.families
+            known = [offload_type for family in info.data["cadence"] for offload_type in families[family].types]
+            for offload_type in checks:
+                if offload_type not in known:
+                    raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(known)}")
+        return checks
 
     @field_validator("owners")
     @classmethod
@@ -132,16 +155,76 @@ class Feed(_Strict):
                 raise ValueError(f"{owner!r} must be team:name or a mail address")
         return owners
 
+    def deadline(self, family: str) -> Deadline:
+        """From when on a delivery of a family is late."""
+        return self.deadlines.get(family, _DEADLINES[self.cadence[family]])
+
+    def thresholds(self, offload_type: str) -> CheckThresholds:
+        """Thresholds of the checks of one offload type."""
+        return self.checks.overridden_by(self.checks_by_type.get(offload_type, CheckThresholds()))
+
     def expected_types(self, family: str) -> tuple[str, ...]:
         """Offload types that a complete delivery of a family must hold."""
-        types = vendor_named(self.vendor).layout.families[family]
+        types = vendor_named(self.vendor).layout.families[family].types
         return types if self.types is None else tuple(t for t in types if t in self.types)
+
+
+class AlertKind(StrEnum):
+    """What an alert can be about."""
+
+    LATE = "late"
+    FAILED = "failed"
+    QUARANTINE = "quarantine"
+    DRIFT = "drift"
+    CHECK = "check"
+
+
+class Alerts(_Strict):
+    """Where alerts are sent to, and about what."""
+
+    webhook_url: str = Field(description="A URL, or env:NAME for one that holds a secret, as Slack's do.")
+    about: tuple[AlertKind, ...] = tuple(AlertKind)
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str) -> str:
+        if url.startswith(_FROM_ENVIRONMENT):
+            if not url.removeprefix(_FROM_ENVIRONMENT).isidentifier():
+                raise ValueError("after env: comes the name of an environment variable")
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be http://…, https://…, or env:NAME")
+        if parts.username or parts.password or parts.query or parts.hostname.endswith("slack.com"):
+            raise ValueError("holds a secret; put the URL into an environment variable and write env:NAME")
+        return url
+
+    def url(self) -> str:
+        """The URL itself; raises `SettingsError` where the environment variable is not set."""
+        if not self.webhook_url.startswith(_FROM_ENVIRONMENT):
+            return self.webhook_url
+        variable = self.webhook_url.removeprefix(_FROM_ENVIRONMENT)
+        if not (url := os.environ.get(variable)):
+            raise SettingsError(f"alerts.webhook_url: the environment variable {variable} is not set")
+        return url
+
+
+class Retention(_Strict):
+    """For how long what is no longer needed is kept; None is for ever."""
+
+    delivered_days: float | None = Field(
+        default=None, gt=0, description="Rows as delivered and their quarantine, by stamp; the newest partition stays."
+    )
+    failed_staging_hours: float = Field(default=0, ge=0, description="Staged files of loads that failed.")
+    log_days: float | None = Field(default=30, gt=0, description="Logs of runs, and runs that have loaded nothing.")
 
 
 class Settings(_Strict):
     """The whole configuration."""
 
     warehouse: Path
+    alerts: Alerts | None = None
+    retention: Retention = Retention()
     feeds: tuple[Feed, ...]
     _file: Path = PrivateAttr(default=Path("feeds.yaml"))
 

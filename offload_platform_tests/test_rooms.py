@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "offload_platform"
 ROOMS: dict[str, set[str]] = {
     "contracts": set(),
     "vendors": {"contracts"},
-    "settings": {"contracts", "vendors"},
+    "thresholds": set(),
+    "settings": {"contracts", "vendors", "thresholds"},
     "simulator": {"contracts", "vendors"},
     "quality": {"contracts"},
     "landing": {"quality", "settings", "vendors", "contracts"},
@@ -93,6 +94,6 @@ def test_orchestration_holds_no_sql() -> None:
 
 def test_contracts_vendors_and_settings_open_no_connection() -> None:
     for file in FILES:
-        if room_of(file) in ("contracts", "vendors", "settings"):
+        if room_of(file) in ("contracts", "vendors", "settings", "thresholds"):
             imported = {name.split(".")[0] for name in imports_of(ast.parse(file.read_text(encoding="utf-8")))}
             assert not imported & {"duckdb", "boto3", "obstore", "requests", "httpx", "socket"}, file

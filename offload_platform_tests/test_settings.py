@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from offload_platform.contracts.contract import Cadence
-from offload_platform.settings import SettingsError, feeds_file, read_settings
+from offload_platform.settings import AlertKind, Alerts, Retention, SettingsError, feeds_file, read_settings
+from offload_platform.thresholds import CheckThresholds, Deadline, Severity
 
 GOOD = """\
 warehouse: ./warehouse
@@ -53,7 +54,10 @@ def test_reads_what_is_written_and_fills_in_the_rest(tmp_path: Path) -> None:
     assert feed.cadence == {"lifestyle": Cadence.WEEKLY}
     assert feed.start == date(2018, 12, 1)
     assert feed.settle_hours == 24
-    assert feed.quarantine_limit == 0.5
+    assert feed.thresholds("segments") == CheckThresholds()
+    assert feed.deadline("lifestyle") == Deadline(late_hours=6, overdue_hours=36)
+    assert found.alerts is None
+    assert found.retention == Retention()
     assert feed.region == "eu-west-1"
     assert feed.aws_profile is None
     assert feed.endpoint_url is None
@@ -69,10 +73,17 @@ def test_the_example_is_valid() -> None:
 
 def test_the_example_is_valid_with_its_comments_taken_off(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "feeds.example.yaml").read_text(encoding="utf-8")
-    uncommented = re.sub(r"(?m)^    # (?=\w+:)", "    ", text)
-    assert uncommented.count("#") == text.count("#") - 3
-    [feed] = read_settings(written(tmp_path, uncommented)).feeds
+    uncommented = re.sub(r"(?m)^( *)# (?=\w+:)", r"\1", text)
+    assert uncommented.count("#") < text.count("#")
+    settings = read_settings(written(tmp_path, uncommented))
+    [feed] = settings.feeds
     assert feed.expected_types("lifestyle") == ("stationaries", "transports")
+    assert feed.thresholds("stationaries").late_arrivals.days == 7
+    assert feed.thresholds("stationaries").duplicates.severity is Severity.ERROR
+    assert feed.thresholds("transports").duplicates.severity is Severity.WARN
+    assert feed.deadline("lifestyle").overdue_hours == 48
+    assert settings.alerts == Alerts(webhook_url="env:OFFLOAD_ALERT_WEBHOOK", about=tuple(AlertKind))
+    assert settings.retention.delivered_days == 400
 
 
 def test_types_are_those_subscribed_to_in_the_order_of_the_vendor(tmp_path: Path) -> None:
@@ -162,7 +173,24 @@ FAULTS = {
     "unknown cadence": (GOOD.replace("weekly", "hourly"), "7: feeds.0.cadence.lifestyle: Input should be 'weekly' or"),
     "negative settle_hours": (with_line("settle_hours: -1"), "9: feeds.0.settle_hours: Input should be greater than"),
     "endless settle_hours": (with_line("settle_hours: .inf"), "9: feeds.0.settle_hours: Input should be less than"),
-    "quarantine_limit of nothing": (with_line("quarantine_limit: 0"), "9: feeds.0.quarantine_limit: Input should be g"),
+    "limit of nothing": (
+        with_line("checks: {quarantine: {refuse_above: 0}}"),
+        "9: feeds.0.checks.quarantine.refuse_above: Input should be greater than 0",
+    ),
+    "thresholds of an unknown type": (
+        with_line("checks_by_type: {scores_realtime: {}}"),
+        "9: feeds.0.checks_by_type: unknown offload type 'scores_realtime'; known: stationaries",
+    ),
+    "deadline of a family that is not loaded": (
+        with_line("deadlines: {driving: {late_hours: 1, overdue_hours: 2}}"),
+        "9: feeds.0.deadlines: 'driving' has no cadence; known: lifestyle",
+    ),
+    "webhook that holds a secret": (
+        GOOD + "alerts: {webhook_url: https://hooks.slack.com/services/T/B/x}\n",
+        "9: alerts.webhook_url: holds a secret; put the URL into an environment variable",
+    ),
+    "webhook that is no URL": (GOOD + "alerts: {webhook_url: slack}\n", "9: alerts.webhook_url: must be http"),
+    "webhook of no variable": (GOOD + "alerts: {webhook_url: 'env:A B'}\n", "9: alerts.webhook_url: after env: comes"),
     "impossible date": (GOOD.replace("2018-12-01", "2018-02-30"), "8: feeds.0.start: Input should be a valid date"),
     "no date": (GOOD.replace("2018-12-01", "soon"), "8: feeds.0.start: Input should be a valid date"),
     "name that is no name": (GOOD.replace("name: acme", "name: Acme GmbH"), "3: feeds.0.name: String should match"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -20,17 +21,45 @@ class Cadence(StrEnum):
     WEEKLY = "weekly"
     DAILY = "daily"
 
+    @property
+    def period(self) -> timedelta:
+        """Time from one delivery to the next."""
+        return timedelta(weeks=1) if self is Cadence.WEEKLY else timedelta(days=1)
+
+
+class Content(StrEnum):
+    """What a delivery holds, seen from the one before it."""
+
+    SNAPSHOT = "snapshot"
+    """All of a window that reaches back; deliveries overlap."""
+    INCREMENT = "increment"
+    """What was processed in the period of the delivery; deliveries do not overlap."""
+    REGISTER = "register"
+    """The full state, in an object that is replaced in place; each version is kept."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Columns by which rows refer to another offload type of the same feed.
+
+    The rows of the other type are looked for in deliveries of the same stamp, and of `days` before it.
+    """
+
+    to: str
+    columns: tuple[str, ...]
+    days: int = 0
+
 
 @dataclass(frozen=True)
 class CsvFormat:
     """Wire format of a part: CSV as in RFC 4180, with a header in each part.
 
-    `delimiter` and `compression` are the expected ones; others are accepted and reported as drift, and so is another
-    order of the columns where they are `ordered`.
+    `delimiter` and `compression` (None: any) are the expected ones; others are accepted and reported as drift, and so
+    is another order of the columns where they are `ordered`.
     """
 
     delimiter: str = ","
-    compression: str = "gzip"
+    compression: str | None = "gzip"
     ordered: bool = True
 
 
@@ -60,8 +89,8 @@ class Contract:
 
     `key` is the natural key inside one delivery. `family` names the vendor's delivery rhythm, to which a feed
     gives a cadence. `remarks` are rules whose failure is reported while the row is kept.
-    `stamp_columns` follow from the name of the delivery. `views` ship with the
-    table.
+    `stamp_columns` follow from the name of the delivery. `views` ship with the table. `event_time` is the column that
+    says when what a row tells happened. `references` name what rows refer to.
     """
 
     vendor: str
@@ -74,6 +103,9 @@ class Contract:
     remarks: Mapping[str, pl.Expr] = field(default_factory=dict)
     stamp_columns: tuple[StampColumn, ...] = ()
     views: tuple[View, ...] = ()
+    content: Content = Content.SNAPSHOT
+    event_time: str | None = None
+    references: tuple[Reference, ...] = ()
 
     @property
     def table(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Protocol
@@ -30,17 +30,32 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
+class Family:
+    """A delivery rhythm of a vendor.
+
+    `types` are its offload types, loaded or not. A delivery is normally complete in the bucket `published_after` its
+    stamp. A family that `settles` has no marker of completeness: nothing may have changed for the settle period.
+    """
+
+    types: tuple[str, ...]
+    published_after: timedelta
+    settles: bool = False
+
+
+@dataclass(frozen=True)
 class Placement:
     """What a vendor's layout reads from an object's key.
 
-    `folder` is the delivery's folder, `stamp` its time in UTC, `family` the delivery rhythm. `position` orders
-    the parts of one type; `writer` is the job that wrote a part, where the name tells.
+    `folder` is the delivery's folder, `family` the delivery rhythm. `stamp` is the delivery's time in UTC; None for an
+    object that is replaced in place, whose every version is a delivery of its own, stamped by its last change.
+    `app_id` is None where the key names none. `position` orders the parts of one type; `writer` is the job that wrote
+    a part, where the name tells.
     """
 
     folder: str
-    stamp: datetime
+    stamp: datetime | None
     family: str
-    app_id: str
+    app_id: str | None
     offload_type: str
     role: Role
     position: tuple[int, int] = (0, 0)
@@ -90,16 +105,22 @@ class Delivery:
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the delivery: a hash of its set of (key, size, ETag)."""
+        """Identity of the delivery: a hash of its stamp and its set of (key, size, ETag)."""
         said = sorted(f"{p.stored.key}\t{p.stored.size}\t{p.stored.etag}" for p in self.parts)
-        return sha256("\n".join(said).encode()).hexdigest()[:16]
+        return sha256("\n".join([self.stamp.isoformat(), *said]).encode()).hexdigest()[:16]
+
+    @property
+    def arrived_at(self) -> datetime:
+        """When the store saw the last change of the delivery: of its marker, or of its newest part."""
+        changes = [part.stored.last_modified for part in self.parts]
+        return max([*changes, self.marker.last_modified] if self.marker else changes)
 
 
 class Layout(Protocol):
     """How one vendor names things and what complete means to it."""
 
-    families: Mapping[str, tuple[str, ...]]
-    """Offload types of each delivery rhythm, loaded or not."""
+    families: Mapping[str, Family]
+    """The vendor's delivery rhythms, by name."""
 
     def place(self, key: str) -> Placement | None:
         """Read an object's key, relative to the feed's root; None when the layout does not know such a key."""
@@ -110,8 +131,8 @@ class Layout(Protocol):
     def check_app_id(self, app_id: str) -> str | None:
         """Say what is wrong with an app id, or None."""
 
-    def is_marked(self, family: str) -> bool:
-        """Whether the vendor marks what it has finished; then no settle period is needed."""
+    def stamp_of(self, folder: str) -> datetime | None:
+        """The one stamp of all deliveries below a top folder; None where its name tells none."""
 
     def incomplete_because(
         self,

@@ -52,12 +52,14 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
         if placement is None:
             if not layout.ignores(stored.key):
                 unrecognised.append(stored.key)
-        elif placement.app_id != feed.app_id:
-            other_app_ids[placement.app_id] = other_app_ids.get(placement.app_id, 0) + 1
+        elif placement.app_id not in (None, feed.app_id):
+            other = str(placement.app_id)
+            other_app_ids[other] = other_app_ids.get(other, 0) + 1
         elif placement.offload_type not in contracts or not _is_expected(feed, placement):
             other_types[placement.offload_type] = other_types.get(placement.offload_type, 0) + 1
         else:
-            folder = folders.setdefault(placement.folder, _Folder(placement.family, placement.stamp))
+            stamp = placement.stamp or stored.last_modified
+            folder = folders.setdefault(placement.folder, _Folder(placement.family, stamp))
             folder.add(stored, placement)
     deliveries = [
         Delivery(
@@ -70,8 +72,8 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
             layout.incomplete_because(
                 folder.family, offload_type, folder.parts, folder.markers, feed.expected_types(folder.family)
             )
-            or (None if layout.is_marked(folder.family) else _unsettled(feed, folder.newest, now)),
-            folder.markers.get(offload_type) if layout.is_marked(folder.family) else None,
+            or _unsettled(feed, folder.family, folder.newest, now),
+            None if layout.families[folder.family].settles else folder.markers.get(offload_type),
         )
         for name, folder in folders.items()
         for offload_type in folder.types
@@ -121,9 +123,16 @@ def _is_expected(feed: Feed, placement: Placement) -> bool:
     return placement.family in feed.cadence and placement.offload_type in feed.expected_types(placement.family)
 
 
-def _unsettled(feed: Feed, last_change: datetime, now: datetime) -> str | None:
-    settled_at = last_change + timedelta(hours=feed.settle_hours)
-    if feed.settle_hours and now < settled_at:
+def settle_period(feed: Feed, family: str) -> timedelta:
+    """How long nothing may have changed in a delivery before it counts as complete; none where a marker says so."""
+    settles = vendor_named(feed.vendor).layout.families[family].settles
+    return timedelta(hours=feed.settle_hours) if settles else timedelta()
+
+
+def _unsettled(feed: Feed, family: str, last_change: datetime, now: datetime) -> str | None:
+    period = settle_period(feed, family)
+    settled_at = last_change + period
+    if period and now < settled_at:
         return (
             f"changed {last_change:%Y-%m-%d %H:%M} UTC, counts as complete from {settled_at:%Y-%m-%d %H:%M} UTC "
             f"(settle_hours: {feed.settle_hours:g})"

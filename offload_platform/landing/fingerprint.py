@@ -97,7 +97,7 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
         drift.append(
             Drift(DriftKind.DELIMITER, None, f"{fingerprint.delimiter!r} instead of {contract.wire.delimiter!r}")
         )
-    if fingerprint.compression != contract.wire.compression:
+    if contract.wire.compression not in (None, fingerprint.compression):
         drift.append(
             Drift(DriftKind.COMPRESSION, None, f"{fingerprint.compression} instead of {contract.wire.compression}")
         )

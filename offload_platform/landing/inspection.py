@@ -6,7 +6,6 @@ from datetime import timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from offload_platform.contracts.contract import Cadence
 from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.landing.errors import LandingError
 from offload_platform.landing.store import DeliveryStore
@@ -14,7 +13,6 @@ from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 
 _SHOWN = 5
-_STEP = {Cadence.WEEKLY: timedelta(days=7), Cadence.DAILY: timedelta(days=1)}
 _LATENESS = timedelta(days=1)
 
 
@@ -143,7 +141,7 @@ def _gaps(feed: Feed, discovery: Discovery) -> Iterator[Finding]:
         days = sorted({d.stamp.date() for d in discovery.deliveries if d.family == family})
         if not days:
             continue
-        step = _STEP[cadence]
+        step = cadence.period
         gaps = [f"{a} to {b}" for a, b in pairwise(days) if b - a >= step + _LATENESS]
         if gaps:
             yield Finding(

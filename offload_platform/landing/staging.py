@@ -24,7 +24,6 @@ from offload_platform.quality.drift import Drift, DriftCounter, DriftKind
 from offload_platform.quality.json_cells import JsonCells
 from offload_platform.quality.validate import validate
 
-_FEWEST_TO_REFUSE = 1000
 _FETCHES_OF_A_DAMAGED_PART = 2
 _WORKERS = 2
 
@@ -206,13 +205,14 @@ def _stage_block(
 
 def _refuse_if_mostly_bad(store: DeliveryStore, part: Part, tally: "_Tally") -> None:
     rows = tally.loaded + tally.quarantined
-    limit = store.feed.quarantine_limit
-    if tally.quarantined >= _FEWEST_TO_REFUSE and tally.quarantined > limit * rows:
+    threshold = store.feed.thresholds(part.placement.offload_type).quarantine
+    limit = threshold.refuse_above
+    if tally.quarantined >= threshold.refuse_from_rows and tally.quarantined > limit * rows:
         reason, count = tally.reasons.most_common(1)[0]
         raise UntrustedPart(
             f"{part.key}: {tally.quarantined:,} of the first {rows:,} rows break the contract, more than the limit of "
             f"{limit:.0%}; most often {reason!r} ({count:,} rows), first at line {tally.first_bad_line:,}. Ask the "
-            "vendor, mend the contract, or raise quarantine_limit of the feed."
+            "vendor, mend the contract, or raise checks.quarantine.refuse_above of the feed."
         )
 
 

@@ -54,7 +54,7 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
             facts.append(arrival(feed.name, delivery, slot.partition))
             if slot.version_to_load(feed, loaded) is not None:
                 # With what is loaded in the key, a vendor may go back to bytes that were loaded before.
-                before = loaded.get((feed.name, slot.offload_type, delivery.folder), "nothing")
+                before = loaded.fingerprint_of(feed.name, delivery) or "nothing"
                 requests.append(
                     dg.RunRequest(
                         run_key=f"{feed.name}/{name}/{delivery.fingerprint} after {before}",

@@ -8,16 +8,11 @@ from datetime import timedelta
 
 import dagster as dg
 
-from offload_platform.contracts.contract import Cadence, Contract
+from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery
+from offload_platform.landing.deliveries import settle_period
 from offload_platform.orchestration.partitions import partitions_of
 from offload_platform.settings import Feed
-
-_DUE = {
-    Cadence.WEEKLY: (timedelta(days=7, hours=6), timedelta(days=8, hours=12)),
-    Cadence.DAILY: (timedelta(hours=30), timedelta(hours=48)),
-}
-"""After how long without a delivery a feed is late, and when it is overdue; the settle period comes on top."""
 
 
 def delivery_key(feed_name: str, offload_type: str) -> dg.AssetKey:
@@ -27,8 +22,9 @@ def delivery_key(feed_name: str, offload_type: str) -> dg.AssetKey:
 
 def owed_delivery(feed: Feed, contract: Contract) -> dg.AssetSpec:
     """The external asset that a feed's arrivals sensor materialises, and nothing else does."""
-    settle = timedelta(hours=feed.settle_hours)
-    late, overdue = (after + settle for after in _DUE[feed.cadence[contract.family]])
+    deadline = feed.deadline(contract.family)
+    period = feed.cadence[contract.family].period + settle_period(feed, contract.family)
+    late, overdue = (period + timedelta(hours=hours) for hours in (deadline.late_hours, deadline.overdue_hours))
     return dg.AssetSpec(
         delivery_key(feed.name, contract.offload_type),
         partitions_def=partitions_of(feed, contract.family),

@@ -12,7 +12,7 @@ from dagster_duckdb import DuckDBResource
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
-from offload_platform.warehouse.ledger import loaded_fingerprints
+from offload_platform.warehouse.ledger import LoadedDeliveries, loaded_deliveries
 
 
 class FeedSource(S3Resource):
@@ -42,12 +42,12 @@ class WarehouseResource(DuckDBResource):
         """Where the warehouse keeps its files."""
         return WarehouseFiles(Path(self.root))
 
-    def loaded(self) -> dict[tuple[str, str, str], str]:
-        """Fingerprint of each loaded delivery, by feed, offload type and folder; empty before the first load."""
+    def loaded(self) -> LoadedDeliveries:
+        """Which deliveries are loaded; none before the first load."""
         if not self.files.build.exists():
-            return {}
+            return LoadedDeliveries({})
         with self.writing() as connection:
-            return loaded_fingerprints(connection)
+            return loaded_deliveries(connection)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:

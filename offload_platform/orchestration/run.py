@@ -103,7 +103,7 @@ def plan(
             version = slot.version_to_load(feed, loaded)
             if version is not None:
                 competing = (version, *slot.choice.superseded, *slot.choice.incomplete)
-                replaces = any((feed.name, slot.offload_type, d.folder) in loaded for d in competing)
+                replaces = any(loaded.fingerprint_of(feed.name, d) for d in competing)
                 loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version, replaces))
             elif slot.choice.chosen is not None:
                 up_to_date += 1

@@ -1,12 +1,13 @@
 """Deliveries sorted into the partitions they compete for, and what is to be done about each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Choice, choose
 from offload_platform.orchestration.partitions import partition_key_of
 from offload_platform.settings import Feed
+from offload_platform.warehouse.ledger import LoadedDeliveries
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,17 @@ class Slot:
     partition: str
     choice: Choice
 
-    def version_to_load(self, feed: Feed, loaded: Mapping[tuple[str, str, str], str]) -> Delivery | None:
-        """The delivery that the table should hold and does not, by the fingerprints that the ledger says are loaded.
+    def version_to_load(self, feed: Feed, loaded: LoadedDeliveries) -> Delivery | None:
+        """The delivery that the table should hold and does not.
 
         None also where a newer delivery is loaded that does not count as complete any more, because it has just been
         touched: to load the older one would take the table back in time.
         """
         chosen = self.choice.chosen
-        if chosen is None or loaded.get((feed.name, self.offload_type, chosen.folder)) == chosen.fingerprint:
+        if chosen is None or loaded.fingerprint_of(feed.name, chosen) == chosen.fingerprint:
             return None
-        newer = (d.folder for d in self.choice.incomplete if d.stamp > chosen.stamp)
-        if any((feed.name, self.offload_type, folder) in loaded for folder in newer):
+        newer = (d for d in self.choice.incomplete if d.stamp > chosen.stamp)
+        if any(loaded.fingerprint_of(feed.name, d) for d in newer):
             return None
         return chosen
 

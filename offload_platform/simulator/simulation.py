@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from offload_platform.vendors.sentiance.layout import LAYOUT, LIFESTYLE
 
-OFFLOAD_TYPES: tuple[str, ...] = LAYOUT.families[LIFESTYLE]
+OFFLOAD_TYPES: tuple[str, ...] = LAYOUT.families[LIFESTYLE].types
 
 
 class WaypointForm(StrEnum):

@@ -36,7 +36,7 @@ def vendor_named(name: str) -> Vendor:
     modules = [import_module(f"{package.__name__}.{m.name}") for m in iter_modules(package.__path__)]
     contracts = [module.CONTRACT for module in modules if hasattr(module, "CONTRACT")]
     layout = import_module(f"{package.__name__}.layout").LAYOUT
-    order = [offload_type for types in layout.families.values() for offload_type in types]
+    order = [offload_type for family in layout.families.values() for offload_type in family.types]
     return Vendor(
         name=name,
         description=(package.__doc__ or "").strip(),

@@ -6,15 +6,15 @@ counted and compared with what was staged before anything is committed.
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 
-from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.contract import Content, Contract
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Choice
 from offload_platform.landing.staging import StagedDelivery, StagedPart
@@ -38,6 +38,12 @@ class Partition:
     key: str
     start: datetime
     end: datetime
+
+    def replaced_by(self, delivery: Delivery) -> "Partition":
+        """The slice that a delivery takes the place of: the whole, or of a register the same version alone."""
+        if self.contract.content is not Content.REGISTER:
+            return self
+        return replace(self, start=delivery.stamp, end=delivery.stamp + timedelta(microseconds=1))
 
     @property
     def account(self) -> list[Any]:
@@ -185,6 +191,7 @@ def _insert_ledger(
                 part.reasons,
                 version,
                 first_loaded.get((stored.key, stored.etag, version), now),
+                stored.last_modified,
             ],
         )
     if not staged.parts and staged.delivery.marker is not None:
@@ -195,8 +202,10 @@ def _insert_ledger(
         insert_ops(
             connection,
             "ledger",
-            [*partition.account, *_delivery_account(staged.delivery), *empty, version, loaded_at],
+            [*partition.account, *_delivery_account(staged.delivery), *empty, version, loaded_at, marker.last_modified],
         )
+    if partition.contract.content is Content.REGISTER:
+        return
     for delivery in choice.superseded:
         newer = f"a newer complete delivery counts: {staged.delivery.folder}"
         _insert_not_loaded(connection, partition, delivery, "superseded", newer)

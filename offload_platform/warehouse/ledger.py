@@ -1,9 +1,12 @@
 """Reads the ledger: what is loaded, and what the published file holds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
+
+from offload_platform.contracts.deliveries import Delivery
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,27 @@ class TableStatus:
     drift: int
 
 
-def loaded_fingerprints(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str, str], str]:
-    """Fingerprint of the loaded delivery by feed, offload type and delivery folder; empty before the first load."""
+class LoadedDeliveries:
+    """Which version of which delivery is loaded."""
+
+    def __init__(self, fingerprints: Mapping[tuple[str, str, str, datetime], str]) -> None:
+        """Of fingerprints by feed, offload type, delivery folder and stamp."""
+        self._fingerprints = fingerprints
+
+    def fingerprint_of(self, feed: str, delivery: Delivery) -> str | None:
+        """Fingerprint of the version that is loaded; None when none is."""
+        return self._fingerprints.get((feed, delivery.offload_type, delivery.folder, delivery.stamp))
+
+
+def loaded_deliveries(connection: duckdb.DuckDBPyConnection) -> LoadedDeliveries:
+    """Which deliveries the ledger says are loaded; none before the first load."""
     if not _has_ledger(connection):
-        return {}
+        return LoadedDeliveries({})
     found = connection.execute(
-        "SELECT DISTINCT feed, offload_type, delivery_folder, delivery_fingerprint FROM ops.ledger "
+        "SELECT DISTINCT feed, offload_type, delivery_folder, delivery_stamp, delivery_fingerprint FROM ops.ledger "
         "WHERE status = 'loaded'"
     ).fetchall()
-    return {(feed, offload_type, folder): fingerprint for feed, offload_type, folder, fingerprint in found}
+    return LoadedDeliveries({tuple(identity): fingerprint for *identity, fingerprint in found})
 
 
 def table_status(connection: duckdb.DuckDBPyConnection) -> list[TableStatus]:

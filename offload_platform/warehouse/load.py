@@ -55,7 +55,7 @@ def load_partition(
         staged = stage(store, choice.chosen, partition.contract, folder, on_progress)
         on_staged(staged)
         with writing() as connection:
-            replace_partition(connection, partition, choice, staged, run_id)
+            replace_partition(connection, partition.replaced_by(choice.chosen), choice, staged, run_id)
     return Loaded(partition, choice.chosen, staged)
 
 
@@ -69,10 +69,15 @@ def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:
         return (
             placement is not None
             and placement.offload_type == offload_type
-            and partition.start <= placement.stamp < partition.end
+            and (placement.stamp is None or partition.start <= placement.stamp < partition.end)
         )
 
-    discovery = discover(store.feed, store.list_objects(identify=belongs))
+    folders = [
+        folder
+        for folder in store.list_folders()
+        if (stamp := layout.stamp_of(folder)) is None or partition.start <= stamp < partition.end
+    ]
+    discovery = discover(store.feed, store.list_objects(folders, identify=belongs))
     return choose([d for d in discovery.of_type(offload_type) if partition.start <= d.stamp < partition.end])
 
 

@@ -39,7 +39,10 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
         {
             **_DELIVERY,
             "delivery_folder": ("VARCHAR", "Folder of the delivery below the feed's root."),
-            "delivery_fingerprint": ("VARCHAR", "Identity of the delivery: a hash of its set of (key, size, ETag)."),
+            "delivery_fingerprint": (
+                "VARCHAR",
+                "Identity of the delivery: a hash of its stamp and its set of (key, size, ETag).",
+            ),
             "object_key": ("VARCHAR", "Key of the part, relative to the feed's root."),
             "etag": ("VARCHAR", "ETag of the part; for folders on disk the MD5 of its content."),
             "size_bytes": ("BIGINT", "Size of the part as stored. Unit: bytes."),
@@ -62,6 +65,7 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             ),
             "contract_version": ("VARCHAR", "Version of the contract that the part was read with."),
             "loaded_at": ("TIMESTAMPTZ", "When this version of the part was first loaded with this contract (UTC)."),
+            "last_modified": ("TIMESTAMPTZ", "When the store last saw the part change (UTC); no part of any identity."),
         },
     ),
     "quarantine": (

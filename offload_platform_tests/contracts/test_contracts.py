@@ -87,6 +87,7 @@ def test_columns_without_which_no_row_can_be_read() -> None:
         "scores_realtime": {"user_id", "timestamp"},
         "driving_events_realtime": {"user_id", "start", "end", "mode", "behavior_events"},
         "mapped_waypoints_realtime": {"user_id", "start", "end", "mapped_waypoints"},
+        "mapping": {"user_id", "external_id"},
     }
     for contract in CONTRACTS.values():
         assert contract.required_wire_columns <= contract.expected_wire_columns <= set(contract.wire_columns)

@@ -199,7 +199,9 @@ def test_a_part_that_is_mostly_bad_is_refused(stage_part: Stage) -> None:
         stage_part(lines(*many))
     assert "1,000 of the first 1,999 rows break the contract, more than the limit of 50%" in str(refused.value)
     assert "(1,000 rows), first at line 1,001" in str(refused.value)
-    assert stage_part(lines(*many), quarantine_limit=0.6).quarantined == 1000
+    assert stage_part(lines(*many), checks={"quarantine": {"refuse_above": 0.6}}).quarantined == 1000
+    with pytest.raises(UntrustedPart, match="more than the limit of 10%"):
+        stage_part(lines(*segments(8), "x,,a"), checks={"quarantine": {"refuse_above": 0.1, "refuse_from_rows": 1}})
 
 
 def test_a_part_that_is_mostly_bad_is_refused_at_its_first_blocks(

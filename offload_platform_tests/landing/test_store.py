@@ -79,7 +79,7 @@ def test_folder_is_listed_with_md5_and_fetched(folder: Path, feed_of: MakeFeed, 
 
 
 def test_only_wanted_files_are_hashed(folder: Path, feed_of: MakeFeed) -> None:
-    listing = DeliveryStore(feed_of(folder.as_uri())).list_objects(lambda key: key.endswith(".gz"))
+    listing = DeliveryStore(feed_of(folder.as_uri())).list_objects(identify=lambda key: key.endswith(".gz"))
     assert {o.key: o.etag for o in listing if o.etag} == {"store/members.csv.gz": md5(TWO_MEMBERS)}
 
 

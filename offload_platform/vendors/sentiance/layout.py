@@ -2,18 +2,21 @@
 
 The grammar is `<offload folder>/<app id>/<type>.<app id>.<csv|json>/<part>`. Lifestyle folders are month-first
 (`12_08_2018_15_05_54_499`), driving folders year-first (`2018_12_07_<uuid>`). The stamp of a lifestyle folder is
-the start of the snapshot job; its zone is not stated and read as UTC.
-Source: offloads document "What are offloads continued", and the layout of the published sample of 2019-01-14.
+the start of the snapshot job; its zone is not stated and read as UTC. The user mapping is one file,
+`_mapping/user_external.csv`, replaced in place.
+Source: offloads document "What are offloads continued", the layout of the published sample of 2019-01-14, and for the
+mapping the document's section "User linking", as it stood in 2019.
 """
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from offload_platform.contracts.deliveries import Part, Placement, Role
+from offload_platform.contracts.deliveries import Family, Part, Placement, Role
 
 LIFESTYLE = "lifestyle"
 DRIVING = "driving"
+MAPPING = "mapping"
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _LIFESTYLE_FOLDER = re.compile(
@@ -23,25 +26,34 @@ _DRIVING_FOLDER = re.compile(rf"(?P<year>20\d{{2}})_(?P<month>\d{{2}})_(?P<day>\
 _APP_ID = re.compile(r"[0-9a-f]{24}")
 _TYPE_FOLDER = re.compile(r"(?P<type>[a-z_]+(?:\.[a-z_]+)?)\.(?P<app_id>[0-9a-f]{24})\.(?:csv|json)")
 _PART = re.compile(rf"part-(?P<number>\d{{5}})(?:-(?P<job>{_UUID})-c(?P<file>\d{{3}}))?(?:\.(?:csv|json))?(?:\.gz)?")
+_MAPPING_FILE = re.compile(r"(?:[^/]+/)*_mapping/(?:[0-9a-f]{24}/)?user_external\.csv(?:\.gz)?")
 _LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:__MACOSX/|\._|\.DS_Store$|_temporary/|_committed_|_started_|[^/]*\.crc$)")
 
 
 class SentianceLayout:
     """The layout of a client's root folder, one or more app ids below it."""
 
-    families: Mapping[str, tuple[str, ...]] = {
-        LIFESTYLE: ("stationaries", "transports", "moments", "segments", "attributes.wide", "attributes.long"),
-        DRIVING: (
-            "transports_realtime",
-            "scores_realtime",
-            "driving_events_realtime",
-            "mapped_waypoints_realtime",
+    families: Mapping[str, Family] = {
+        # A listing of 2017 shows parts that landed 20.5 hours after the stamp.
+        LIFESTYLE: Family(
+            ("stationaries", "transports", "moments", "segments", "attributes.wide", "attributes.long"),
+            published_after=timedelta(hours=21),
+            settles=True,
         ),
+        # In the sample of 2019 the markers of a data day were written between 03:51 and 06:53 UTC of the next day.
+        DRIVING: Family(
+            ("transports_realtime", "scores_realtime", "driving_events_realtime", "mapped_waypoints_realtime"),
+            published_after=timedelta(hours=31),
+        ),
+        MAPPING: Family(("mapping",), published_after=timedelta()),
     }
 
     def place(self, key: str) -> Placement | None:
         """Read a key; None for unknown folders, unknown types and app ids that disagree with each other."""
         steps = key.split("/")
+        if _MAPPING_FILE.fullmatch(key):
+            app_ids = [step for step in steps if _APP_ID.fullmatch(step)]
+            return Placement(key, None, MAPPING, app_ids[0] if app_ids else None, "mapping", Role.PART)
         if len(steps) != 4:
             return None
         folder, app_id, type_folder, name = steps
@@ -51,7 +63,7 @@ class SentianceLayout:
             return None
         family, stamp = dated
         offload_type = typed["type"]
-        if offload_type not in self.families[family]:
+        if offload_type not in self.families[family].types:
             return None
 
         def placed(role: Role, position: tuple[int, int] = (0, 0), writer: str | None = None) -> Placement:
@@ -73,9 +85,10 @@ class SentianceLayout:
             return None
         return "must be 24 lower-case hexadecimal digits, as in the path of the delivery"
 
-    def is_marked(self, family: str) -> bool:
-        """Driving types end with `_SUCCESS`; lifestyle types have no marker."""
-        return family == DRIVING
+    def stamp_of(self, folder: str) -> datetime | None:
+        """The date in the name of an offload folder."""
+        dated = self._date(folder)
+        return dated and dated[1]
 
     def incomplete_because(
         self,
@@ -87,8 +100,10 @@ class SentianceLayout:
     ) -> str | None:
         """Driving types are judged each by its own marker, and may be empty; a lifestyle folder is judged as a whole.
 
-        In both, the parts of a type are numbered without a hole and come from one job.
+        In both, the parts of a type are numbered without a hole and come from one job. The mapping is one object.
         """
+        if family == MAPPING:
+            return None
         if family == DRIVING:
             if offload_type not in marked:
                 return f"{offload_type} has no _SUCCESS yet"

@@ -5,7 +5,7 @@ import polars as pl
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Contract, CsvFormat, View
+from offload_platform.contracts.contract import Content, Contract, CsvFormat, Reference, View
 from offload_platform.contracts.nested import Kind, Member, ObjectsCell
 from offload_platform.contracts.readers import Computed
 from offload_platform.vendors.sentiance import driving_columns as driving
@@ -58,6 +58,9 @@ CONTRACT = Contract(
     offload_type="mapped_waypoints_realtime",
     family=DRIVING,
     rows=MappedWaypointsRealtime,
+    content=Content.INCREMENT,
+    event_time="start_at",
+    references=(Reference("transports_realtime", ("user_id", "start_at")),),
     key=("app_id", "user_id", "session_id", "start_at"),
     source="Offloads document, section Driving // Realtime offloads",
     wire=CsvFormat(ordered=False),

@@ -56,6 +56,7 @@ CONTRACT = Contract(
     offload_type="moments",
     family=LIFESTYLE,
     rows=Moments,
+    event_time="start_at",
     key=("app_id", "user_id", "moment_id", "start_at", "meta_name"),
     source="Offloads document, section Moments",
     remarks=shared.timeline_remarks(),

@@ -4,7 +4,7 @@ import pandera.polars as pa
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Contract, CsvFormat
+from offload_platform.contracts.contract import Content, Contract, CsvFormat, Reference
 from offload_platform.contracts.readers import Computed, EpochCell, delivered
 from offload_platform.vendors.sentiance import driving_columns as driving
 from offload_platform.vendors.sentiance import shared_columns as shared
@@ -54,6 +54,8 @@ CONTRACT = Contract(
     offload_type="scores_realtime",
     family=DRIVING,
     rows=ScoresRealtime,
+    content=Content.INCREMENT,
+    references=(Reference("transports_realtime", ("user_id",), days=63),),
     key=("app_id", "user_id", "delivery_stamp"),
     source="Offloads document, section Driving // Realtime offloads",
     wire=CsvFormat(ordered=False),

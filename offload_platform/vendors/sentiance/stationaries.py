@@ -124,6 +124,7 @@ CONTRACT = Contract(
     offload_type="stationaries",
     family=LIFESTYLE,
     rows=Stationaries,
+    event_time="start_at",
     key=("app_id", "user_id", "start_at"),
     source="Offloads document, section Stationaries",
     remarks=shared.timeline_remarks(),

@@ -36,6 +36,7 @@ CONTRACT = Contract(
     offload_type="transports",
     family=LIFESTYLE,
     rows=Transports,
+    event_time="start_at",
     key=("app_id", "user_id", "start_at"),
     source="Offloads document, section Transports",
     remarks=shared.timeline_remarks() | shared.waypoint_remarks(),

@@ -10,7 +10,7 @@ import pandera.polars as pa
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Contract, CsvFormat
+from offload_platform.contracts.contract import Content, Contract, CsvFormat
 from offload_platform.contracts.readers import NumberCell, TextCell
 from offload_platform.vendors.sentiance import driving_columns as driving
 from offload_platform.vendors.sentiance import shared_columns as shared
@@ -118,6 +118,8 @@ CONTRACT = Contract(
     offload_type="transports_realtime",
     family=DRIVING,
     rows=TransportsRealtime,
+    content=Content.INCREMENT,
+    event_time="start_at",
     key=("app_id", "user_id", "start_at"),
     source="Offloads document, section Driving // Realtime offloads",
     wire=CsvFormat(ordered=False),
