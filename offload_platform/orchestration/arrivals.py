@@ -1,23 +1,42 @@
 """A sensor for each feed: it reports what has arrived and asks for each version of a delivery to be loaded once.
 
-The run key is made of the delivery's content and of what is loaded, so a wiped cursor, a restart or a moved clock never
-loads it twice, and a re-delivery, whatever its date, is a new version. A load that failed is not asked for again: an
-engineer looks at it.
+It lists no more of the feed's root than may have changed, and keeps what it has seen in its cursor. The run key is made
+of the delivery's content and of what is loaded, so a wiped cursor, a restart or a moved clock never loads it twice, and
+a re-delivery, whatever its date, is a new version. A load that failed is not asked for again: an engineer looks at it.
 """
 
-import json
+from datetime import UTC, datetime
 
 import dagster as dg
+from pydantic import BaseModel, ValidationError
 
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
+from offload_platform.landing.watch import Memory, look
 from offload_platform.orchestration.deliveries import arrival
+from offload_platform.orchestration.partitions import partitions_at
 from offload_platform.orchestration.resources import FeedSource, WarehouseResource, source_key
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
 from offload_platform.settings import Feed
 
 _SECONDS_BETWEEN_LISTINGS = 60
+_REQUESTS_PER_TICK = 50
+
+
+class Cursor(BaseModel):
+    """What the sensor has seen: the fingerprint of the delivery that counts, by `type/partition`; and the listing."""
+
+    seen: dict[str, str] = {}
+    listing: Memory = Memory()
+
+    @classmethod
+    def read(cls, text: str | None) -> "Cursor":
+        """The cursor of the tick before; an empty one where there is none or it is of another version."""
+        try:
+            return cls.model_validate_json(text or "{}")
+        except ValidationError:
+            return cls()
 
 
 def arrivals_of(feed: Feed) -> dg.SensorDefinition:
@@ -35,22 +54,31 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
     def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         source: FeedSource = getattr(context.resources, source_key(feed))
         warehouse: WarehouseResource = context.resources.warehouse
+        cursor = Cursor.read(context.cursor)
         try:
-            discovery = discover(feed, source.store(feed).list_objects())
+            found = look(
+                source.store(feed), cursor.listing, datetime.now(UTC), lambda stamp: partitions_at(feed, stamp)
+            )
         except LandingError as error:
             raise dg.Failure(str(error)) from error
+        discovery = discover(feed, found.listing)
         loaded = warehouse.loaded()
-        seen: dict[str, str] = json.loads(context.cursor or "{}")
-        now: dict[str, str] = {}
-        facts, requests = [], []
+        seen = {} if found.whole else dict(cursor.seen)
+        facts: list[dg.AssetMaterialization] = []
+        requests: list[dg.RunRequest] = []
+        left = 0
         for slot in slots_of(feed, discovery.deliveries):
             delivery = slot.choice.chosen
             if delivery is None:
                 continue
             name = f"{slot.offload_type}/{slot.partition}"
-            now[name] = delivery.fingerprint
-            if seen.get(name) == delivery.fingerprint:
+            if cursor.seen.get(name) == delivery.fingerprint:
+                seen[name] = delivery.fingerprint
                 continue
+            if len(requests) == _REQUESTS_PER_TICK:
+                left += 1
+                continue
+            seen[name] = delivery.fingerprint
             facts.append(arrival(feed.name, delivery, slot.partition))
             if slot.version_to_load(feed, loaded) is not None:
                 # With what is loaded in the key, a vendor may go back to bytes that were loaded before.
@@ -63,12 +91,16 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
                     )
                 )
         waiting = {d.folder: d.incomplete_because for d in discovery.deliveries if not d.is_complete}
-        waits = "; ".join(f"waiting for {folder}: {because}" for folder, because in sorted(waiting.items()))
+        waits = [f"waiting for {folder}: {because}" for folder, because in sorted(waiting.items())]
+        if left:
+            context.log.info(f"{left:,} more deliveries are new; they are asked for at the next ticks")
+        for wait in waits:
+            context.log.info(wait)
         return dg.SensorResult(
             run_requests=requests,
             asset_events=facts,
-            cursor=json.dumps(now),
-            skip_reason=None if requests else waits or "nothing new",
+            cursor=Cursor(seen=seen, listing=found.memory).model_dump_json(),
+            skip_reason=None if requests else "; ".join(waits) or "nothing new",
         )
 
     return arrivals

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from offload_platform.orchestration import arrivals
 from offload_platform.orchestration.arrivals import arrivals_of
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.deliveries import delivery_key
@@ -167,7 +168,23 @@ def test_a_root_that_cannot_be_listed_is_one_clear_error(settings: Settings, tmp
 def test_the_cursor_can_be_read(settings: Settings) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         cursor = json.loads(tick(settings, instance).cursor or "")
-    assert set(cursor) == {f"{t}/{day}" for t in TYPES for day in ("2026-09-05", "2026-09-12")}
+    assert set(cursor["seen"]) == {f"{t}/{day}" for t in TYPES for day in ("2026-09-05", "2026-09-12")}
+
+
+def test_a_cursor_of_another_version_is_no_more_than_forgotten(settings: Settings) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        load_all(settings, instance)
+        assert keys(tick(settings, instance, '{"seen": ["of old"]}')) == set()
+
+
+def test_many_deliveries_are_asked_for_over_several_ticks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "_REQUESTS_PER_TICK", 3)
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(settings, instance)
+        second = tick(settings, instance, first.cursor)
+        assert (len(keys(first)), len(keys(second))) == (3, 1)
+        assert keys(first) | keys(second) == {f"acme/{t}/{day}" for t in TYPES for day in ("2026-09-05", "2026-09-12")}
+        assert not tick(settings, instance, second.cursor).run_requests
 
 
 def test_freshness_stands_on_the_delivery_and_allows_for_the_settle_period(settings: Settings) -> None:

@@ -1,0 +1,98 @@
+"""Looks at a feed's root again and again at the price of a few requests.
+
+A store lists a thousand keys for each request. A root of few objects is listed as a whole. Of a large one, the folders
+at the top are listed, and below them only those that are new or changed of late, and those that compete with these for
+a partition. The whole is listed once an hour all the same, so that a change to an old folder is seen whatever its date.
+"""
+
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from offload_platform.contracts.deliveries import StoredObject
+from offload_platform.landing.deliveries import settle_period
+from offload_platform.landing.store import DeliveryStore
+from offload_platform.vendors import vendor_named
+
+KEYS_PER_REQUEST = 1000
+_WHOLE_EVERY = timedelta(hours=1)
+_QUIET = timedelta(days=14)
+_SETTLED = timedelta(days=1)
+
+
+class Memory(BaseModel):
+    """What is remembered from one look to the next.
+
+    `whole_at` is when the whole root was listed, `objects` how many there were, and `changed` the newest change (UTC)
+    below each folder at the top.
+    """
+
+    whole_at: datetime | None = None
+    objects: int = 0
+    changed: dict[str, datetime] = {}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look has shown; where it is not `whole`, old folders are left out that nothing points to."""
+
+    listing: list[StoredObject]
+    whole: bool
+    memory: Memory
+
+
+def look(
+    store: DeliveryStore, memory: Memory, now: datetime, partitions_at: Callable[[datetime], Collection[Hashable]]
+) -> Look:
+    """List what may have changed. `partitions_at` names the partitions that deliveries of a stamp may belong to.
+
+    Raises:
+        SourceUnavailable: when the root cannot be listed.
+    """
+    whole_requests = requests_for(memory.objects)
+    is_due = memory.whole_at is None or not memory.whole_at <= now < memory.whole_at + _WHOLE_EVERY
+    if not is_due and whole_requests > 2:
+        folders = store.list_folders()
+        open_folders = _open(store, memory, now, folders, partitions_at)
+        if requests_for(len(folders)) + len(open_folders) < whole_requests:
+            listing = store.list_objects(open_folders)
+            kept = {folder: memory.changed[folder] for folder in folders if folder in memory.changed}
+            changed = kept | _newest_changes(listing)
+            return Look(listing, False, memory.model_copy(update={"changed": changed}))
+    listing = store.list_objects()
+    return Look(listing, True, Memory(whole_at=now, objects=len(listing), changed=_newest_changes(listing)))
+
+
+def requests_for(objects: int) -> int:
+    """Requests that a listing of so many keys takes; an empty one takes one."""
+    return max(1, -(-objects // KEYS_PER_REQUEST))
+
+
+def _open(
+    store: DeliveryStore,
+    memory: Memory,
+    now: datetime,
+    folders: list[str],
+    partitions_at: Callable[[datetime], Collection[Hashable]],
+) -> list[str]:
+    """Folders that are new or changed of late, that tell no stamp, or that share a partition with such a one."""
+    layout = vendor_named(store.feed.vendor).layout
+    quiet = max(_QUIET, *(settle_period(store.feed, family) + _SETTLED for family in store.feed.cadence))
+    stamps = {folder: layout.stamp_of(folder) for folder in folders}
+    moving = {f for f in folders if stamps[f] is None or f not in memory.changed or memory.changed[f] > now - quiet}
+    contested = {p for f in moving if (stamp := stamps[f]) is not None for p in partitions_at(stamp)}
+    return [
+        folder
+        for folder in folders
+        if folder in moving or ((stamp := stamps[folder]) and not contested.isdisjoint(partitions_at(stamp)))
+    ]
+
+
+def _newest_changes(listing: list[StoredObject]) -> dict[str, datetime]:
+    newest: dict[str, datetime] = {}
+    for stored in listing:
+        folder = stored.key.partition("/")[0]
+        newest[folder] = max(newest.get(folder, stored.last_modified), stored.last_modified)
+    return newest
