@@ -77,6 +77,14 @@ def test_events_and_peaks_are_those_of_an_independent_count(published: duckdb.Du
     ) == [(0,)]
 
 
+def test_a_drive_that_stands_twice_in_a_file_is_current_once(published: duckdb.DuckDBPyConnection) -> None:
+    twice = "SELECT list(line ORDER BY line) FROM {} GROUP BY user_id, start_at HAVING count(*) > 1"
+    assert rows(published, twice.format("sentiance.driving_events_realtime")) == [([13, 14],)]
+    assert rows(published, twice.format("sentiance.driving_events_realtime_current")) == []
+    assert rows(published, "SELECT count(*) FROM sentiance.driving_events_realtime_current") == [(27,)]
+    assert rows(published, "SELECT count(*) FROM sentiance.transports_realtime_current") == [(5,)]
+
+
 def test_times_without_a_t_are_read(published: duckdb.DuckDBPyConnection) -> None:
     [(at, local, offset)] = rows(
         published,

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import StampColumn
+from offload_platform.contracts.contract import StampColumn, View
 from offload_platform.contracts.nested import Kind, Member
 from offload_platform.contracts.readers import NumberCell, TextCell
 from offload_platform.vendors.sentiance.shared_columns import elapsed_s
@@ -68,6 +68,22 @@ def drive_remarks() -> dict[str, pl.Expr]:
             (pl.col("duration_s") - elapsed).abs() <= 1
         ).fill_null(True),
     }
+
+
+def current_view(offload_type: str, identity: str) -> View:
+    """Each drive once: as delivered on the newest data day. `identity` is SQL that tells drives apart.
+
+    A drive may come back on a later day when it was processed again, and the sample of 2019 holds one twice in a file.
+    """
+    return View(
+        name=f"{offload_type}_current",
+        description="Each drive once, as delivered on the newest data day; repetitions in a file are left out.",
+        sql=f"""
+            SELECT * FROM {{table}} QUALIFY row_number() OVER (
+                PARTITION BY feed, app_id, {identity} ORDER BY delivery_stamp DESC, object_key, line
+            ) = 1
+        """,
+    )
 
 
 PEAK = (

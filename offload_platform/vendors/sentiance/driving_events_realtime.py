@@ -81,6 +81,7 @@ CONTRACT = Contract(
     stamp_columns=driving.DATA_DAY,
     remarks={"end_at: before start_at": pl.col("end_at") >= pl.col("start_at")},
     views=(
+        driving.current_view("driving_events_realtime", "coalesce(event_id, user_id || start_at)"),
         View(
             name="drive_events",
             description="One row for each event on a drive.",

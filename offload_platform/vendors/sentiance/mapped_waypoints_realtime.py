@@ -67,6 +67,7 @@ CONTRACT = Contract(
     stamp_columns=driving.DATA_DAY,
     remarks={"end_at: before start_at": pl.col("end_at") >= pl.col("start_at")},
     views=(
+        driving.current_view("mapped_waypoints_realtime", "user_id, session_id, start_at"),
         View(
             name="mapped_waypoints",
             description="One row for each position fix that was matched to the road, in delivered order.",

@@ -125,5 +125,8 @@ CONTRACT = Contract(
     wire=CsvFormat(ordered=False),
     stamp_columns=driving.DATA_DAY,
     remarks=driving.drive_remarks() | driving.score_remarks(_SCORES) | shared.waypoint_remarks(),
-    views=(shared.waypoints_view("drive_waypoints", "drive"),),
+    views=(
+        driving.current_view("transports_realtime", "coalesce(event_id, user_id || start_at)"),
+        shared.waypoints_view("drive_waypoints", "drive"),
+    ),
 )
