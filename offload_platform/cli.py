@@ -127,6 +127,7 @@ def plan(
                         "parts": len(load.delivery.parts),
                         "bytes": load.delivery.size,
                         "replaces": load.replaces,
+                        "requests": load.requests,
                     }
                     for load in made.loads
                 ],
@@ -151,9 +152,10 @@ def plan(
         _out.print(table)
     parts = sum(len(load.delivery.parts) for load in made.loads)
     size = sum(load.delivery.size for load in made.loads)
+    listings = sum(load.listings for load in made.loads)
     _out.print(
-        f"{len(made.loads)} partitions to load: {parts:,} parts, {size / 1e6:,.1f} MB stored, {parts:,} reads; "
-        f"{made.up_to_date} are up to date."
+        f"{len(made.loads)} partitions to load: {parts:,} parts, {size / 1e6:,.1f} MB stored, {listings + parts:,} "
+        f"requests ({listings:,} listings, {parts:,} reads); {made.up_to_date} are up to date."
     )
     _show_remarks(made)
     _exit_if_unlisted(made)

@@ -5,7 +5,7 @@ at the top are listed, and below them only those that are new or changed of late
 a partition. The whole is listed once an hour all the same, so that a change to an old folder is seen whatever its date.
 """
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -68,6 +68,11 @@ def look(
 def requests_for(objects: int) -> int:
     """Requests that a listing of so many keys takes; an empty one takes one."""
     return max(1, -(-objects // KEYS_PER_REQUEST))
+
+
+def top_folders(listing: Iterable[StoredObject]) -> set[str]:
+    """Names of the folders at the top of a root."""
+    return {stored.key.partition("/")[0] for stored in listing if "/" in stored.key}
 
 
 def _open(

@@ -9,14 +9,16 @@ import dagster as dg
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.landing.errors import LandingError
+from offload_platform.landing.watch import requests_for, top_folders
 from offload_platform.orchestration.build import build_definitions
-from offload_platform.orchestration.partitions import partition_key_of
+from offload_platform.orchestration.partitions import partition_key_of, partition_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.load import folders_of
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -25,7 +27,8 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class PlannedLoad:
     """A partition whose newest complete delivery is not the one in the warehouse.
 
-    `replaces` says whether a delivery that is loaded now would be replaced.
+    `replaces` says whether a delivery that is loaded now would be replaced. `listings` is the number of requests for
+    listings that the load takes; each part is one request more.
     """
 
     feed: Feed
@@ -33,6 +36,12 @@ class PlannedLoad:
     partition: str
     delivery: Delivery
     replaces: bool
+    listings: int
+
+    @property
+    def requests(self) -> int:
+        """Requests to the store that the load takes."""
+        return self.listings + len(self.delivery.parts)
 
 
 @dataclass(frozen=True)
@@ -88,10 +97,12 @@ def plan(
     up_to_date = 0
     for feed in feeds:
         try:
-            discovery = discoveries[feed.name] = discover(feed, source_of(feed).store(feed).list_objects())
+            listing = source_of(feed).store(feed).list_objects()
         except LandingError as error:
             unlisted[feed.name] = str(error)
             continue
+        discovery = discoveries[feed.name] = discover(feed, listing)
+        folders = top_folders(listing)
         wanted = [d for d in discovery.deliveries if not offload_types or d.offload_type in offload_types]
         outside += [d for d in wanted if partition_key_of(feed, d.family, d.stamp) is None]
         for slot in slots_of(feed, wanted):
@@ -104,7 +115,10 @@ def plan(
             if version is not None:
                 competing = (version, *slot.choice.superseded, *slot.choice.incomplete)
                 replaces = any(loaded.fingerprint_of(feed.name, d) for d in competing)
-                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version, replaces))
+                contract = vendor_named(feed.vendor).contracts[slot.offload_type]
+                partition = partition_of(feed, contract, slot.partition)
+                listings = requests_for(len(folders)) + len(folders_of(partition, folders))
+                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version, replaces, listings))
             elif slot.choice.chosen is not None:
                 up_to_date += 1
     return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries, unlisted)

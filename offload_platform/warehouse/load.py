@@ -1,6 +1,6 @@
 """Loads one partition: list, choose the delivery that counts, stage it, and replace the partition with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -72,13 +72,16 @@ def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:
             and (placement.stamp is None or partition.start <= placement.stamp < partition.end)
         )
 
-    folders = [
-        folder
-        for folder in store.list_folders()
-        if (stamp := layout.stamp_of(folder)) is None or partition.start <= stamp < partition.end
-    ]
+    folders = folders_of(partition, store.list_folders())
     discovery = discover(store.feed, store.list_objects(folders, identify=belongs))
     return choose([d for d in discovery.of_type(offload_type) if partition.start <= d.stamp < partition.end])
+
+
+def folders_of(partition: Partition, folders: Iterable[str]) -> list[str]:
+    """Those of the folders at the top of a root that may hold deliveries of a partition."""
+    layout = vendor_named(partition.contract.vendor).layout
+    stamps = ((folder, layout.stamp_of(folder)) for folder in folders)
+    return [folder for folder, stamp in stamps if stamp is None or partition.start <= stamp < partition.end]
 
 
 def _why_nothing(partition: Partition, choice: Choice) -> str:

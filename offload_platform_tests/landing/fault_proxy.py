@@ -31,17 +31,19 @@ class Fault:
 
 @dataclass
 class FaultProxy:
-    """The proxy: its address, the faults that wait, and the faults that have come to pass."""
+    """The proxy: its address, the faults that wait, the faults that have come to pass, and the targets of all GETs."""
 
     url: str
     waiting: list[Fault] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
 
     def add(self, kind: Kind, target: str, times: int = 1, after: int = 0) -> None:
         self.waiting.append(Fault(kind, target, times, after))
 
     def take(self, target: str) -> Fault | None:
         """The fault that is to befall a request."""
+        self.targets.append(target)
         for fault in self.waiting:
             if fault.times > 0 and fault.target in target:
                 fault.times -= 1
