@@ -1,7 +1,7 @@
 """What a load says of itself in Dagster: metadata that is plotted, and the results of its checks."""
 
+import re
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 import dagster as dg
@@ -14,7 +14,10 @@ from offload_platform.warehouse.load import Loaded
 QUARANTINE_CHECK = "rows_keep_the_contract"
 DRIFT_CHECK = "delivery_matches_the_contract"
 _SAMPLE_ROWS = 10
+_REASONS_IN_A_SENTENCE = 3
 _LONGEST_RAW = 200
+_DELIMITER = re.compile(r"[,;|]")
+_ZERO_WIDTH_SPACE = "\u200b"
 
 
 def load_metadata(loaded: Loaded, seconds: float) -> dict[str, Any]:
@@ -42,19 +45,19 @@ def quarantine_result(loaded: Loaded, sample: Sequence[tuple[Any, ...]]) -> dg.A
     metadata: dict[str, Any] = {
         "rows in": staged.rows_in,
         "rows quarantined": staged.quarantined,
-        "share quarantined": staged.quarantined / staged.rows_in if staged.rows_in else 0.0,
+        "share quarantined": round(staged.quarantined / staged.rows_in, 6) if staged.rows_in else 0.0,
     }
+    reasons = _reasons(staged)
     if staged.quarantined:
-        metadata["by reason"] = dg.MetadataValue.md(markdown_table(("reason", "rows"), _reasons(staged)))
-        metadata["sample"] = dg.MetadataValue.md(
-            markdown_table(("line", "reasons", "row as delivered", "part"), sample)
-        )
+        metadata["by reason"] = table(("rows", "reason"), reasons)
+        metadata["sample"] = table(("line", "reasons", "row as delivered", "part"), sample)
     return dg.AssetCheckResult(
         check_name=QUARANTINE_CHECK,
         passed=not staged.quarantined,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"{staged.quarantined:,} of {staged.rows_in:,} rows are in quarantine; see ops.quarantine."
+            f"{staged.quarantined:,} of {staged.rows_in:,} rows are in quarantine: {_in_words(reasons)}. "
+            "See ops.quarantine."
             if staged.quarantined
             else f"All {staged.rows_in:,} rows keep the contract."
         ),
@@ -67,7 +70,7 @@ def drift_result(loaded: Loaded) -> dg.AssetCheckResult:
     drift = _across_parts(loaded.staged.drift)
     metadata: dict[str, Any] = {"observations": len(drift)}
     if drift:
-        metadata["drift"] = dg.MetadataValue.md(markdown_table(("kind", "column", "found", "rows"), drift))
+        metadata["drift"] = table(("kind", "column", "found", "rows"), drift)
     return dg.AssetCheckResult(
         check_name=DRIFT_CHECK,
         passed=not drift,
@@ -94,10 +97,10 @@ def quarantine_sample(staged: StagedDelivery) -> list[tuple[Any, ...]]:
     return sample
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table whose cells are shown as text, whatever they hold."""
-    lines = [header, ["---"] * len(header), *([_cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
+    """A table that Dagster shows at once (Markdown waits behind a click), its cells as text whatever they hold."""
+    records = [dg.TableRecord(dict(zip(header, map(_cell, row), strict=True))) for row in rows]
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in header]))
 
 
 def _cell(value: Any) -> str:
@@ -107,18 +110,22 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     text = str(value)
     text = text if len(text) <= _LONGEST_RAW else text[:_LONGEST_RAW] + "…"
-    text = escape(text, quote=False)
-    for sign in "\\`*_[]|":
-        text = text.replace(sign, f"&#{ord(sign)};")
-    return " ".join(text.split())
+    # A row has few spaces: where its line cannot be broken, it widens the whole page.
+    return _DELIMITER.sub(rf"\g<0>{_ZERO_WIDTH_SPACE}", text)
 
 
-def _reasons(staged: StagedDelivery) -> list[tuple[str, int]]:
+def _in_words(reasons: Sequence[tuple[int, str]]) -> str:
+    named = [f"{reason} ({rows:,})" for rows, reason in reasons[:_REASONS_IN_A_SENTENCE]]
+    more = len(reasons) - len(named)
+    return ", ".join(named) + (f" and {more} more reason{'s' if more > 1 else ''}" if more else "")
+
+
+def _reasons(staged: StagedDelivery) -> list[tuple[int, str]]:
     totals: dict[str, int] = {}
     for part in staged.parts:
         for reason, rows in part.reasons.items():
             totals[reason] = totals.get(reason, 0) + rows
-    return sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    return [(rows, reason) for reason, rows in sorted(totals.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def _across_parts(drift: Iterable[Drift]) -> list[tuple[str, str | None, str, int | None]]:

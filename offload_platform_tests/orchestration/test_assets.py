@@ -16,7 +16,7 @@ from offload_platform.contracts.contract import Cadence
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.partitions import partition_key_of, partition_of, partitions_of
-from offload_platform.orchestration.reports import DRIFT_CHECK, QUARANTINE_CHECK, markdown_table
+from offload_platform.orchestration.reports import DRIFT_CHECK, QUARANTINE_CHECK, table
 from offload_platform.orchestration.resources import warehouse_in
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
@@ -112,7 +112,7 @@ def test_checks_fail_as_warnings_and_show_rows_as_text(
     settings: Settings, instance: dg.DagsterInstance, vendor_folder: Any
 ) -> None:
     nasty = "<script>alert(1)</script> | **bold** `code` [x](http://y) _i_ &#60; \\"
-    vendor_folder.part("2018-12-08", [GOOD_ROW, f"{nasty},,behavior.early_bird", f"{BEN},,brand|new"])
+    part = vendor_folder.part("2018-12-08", [GOOD_ROW, f"{nasty},,behavior.early_bird", f"{BEN},,brand|new"])
     result = load(settings, instance)
     assert result.success
     checks = checks_of(result)
@@ -120,28 +120,39 @@ def test_checks_fail_as_warnings_and_show_rows_as_text(
     assert not quarantine.passed
     assert not drift.passed
     assert {c.severity for c in checks.values()} == {dg.AssetCheckSeverity.WARN}
-    assert quarantine.description == "1 of 3 rows are in quarantine; see ops.quarantine."
+    broken = "user_id: str_matches('^[0-9a-f]{24}$')"
+    assert quarantine.description == f"1 of 3 rows are in quarantine: {broken} (1). See ops.quarantine."
     assert quarantine.metadata["rows quarantined"].value == 1
-    assert quarantine.metadata["share quarantined"].value == pytest.approx(1 / 3)
-    sample = quarantine.metadata["sample"].value
-    assert sample.splitlines()[0] == "| line | reasons | row as delivered | part |"
-    [row] = sample.splitlines()[2:]
-    assert row.count("|") == 5, "the row's own bars do not make cells"
-    for sign in ("<", "**", "`", "[", "_i_", "\\"):
-        assert sign not in row, sign
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in row
-    assert "str&#95;matches" in quarantine.metadata["by reason"].value
-    [drifted] = drift.metadata["drift"].value.splitlines()[2:]
-    assert drifted == "| new value | segment&#95;id | brand&#124;new | 1 |"
+    assert quarantine.metadata["share quarantined"].value == 0.333333
+    assert rows_of(quarantine.metadata["by reason"]) == [{"rows": "1", "reason": broken}]
+    assert rows_of(quarantine.metadata["sample"]) == [
+        {"line": "3", "reasons": broken, "row as delivered": f"{nasty},,behavior.early_bird", "part": part.name}
+    ]
+    assert rows_of(drift.metadata["drift"]) == [
+        {"kind": "new value", "column": "segment_id", "found": "brand|new", "rows": "1"}
+    ]
 
 
-def test_cells_of_a_table_are_shown_as_they_were() -> None:
-    table = markdown_table(("a", "b"), [("&#60;b&#62;", None), ("x\ny", 1234), ("z" * 300, True)])
-    rows = table.splitlines()
-    assert rows[:2] == ["| a | b |", "| --- | --- |"]
-    assert rows[2] == "| &amp;#60;b&amp;#62; |  |"
-    assert rows[3] == "| x y | 1,234 |"
-    assert rows[4].startswith(f"| {'z' * 200}… | ")
+def rows_of(table: Any) -> list[dict[str, str]]:
+    """Rows of a table in metadata as they are seen: spaces of no width left out."""
+    return [{name: cell.replace("\u200b", "") for name, cell in record.data.items()} for record in table.records]
+
+
+def test_the_commonest_reasons_are_named_in_the_sentence(
+    settings: Settings, instance: dg.DagsterInstance, vendor_folder: Any
+) -> None:
+    surplus = [f"{GOOD_ROW}{',more' * n}" for n in (1, 2, 3, 3, 4)]
+    vendor_folder.part("2018-12-08", [GOOD_ROW, *surplus])
+    said = checks_of(load(settings, instance))[QUARANTINE_CHECK].description
+    assert said == (
+        "5 of 6 rows are in quarantine: too many fields: 6 of 3 (2), too many fields: 4 of 3 (1), "
+        "too many fields: 5 of 3 (1) and 1 more reason. See ops.quarantine."
+    )
+
+
+def test_long_cells_are_cut_and_break_after_delimiters() -> None:
+    [record] = table(("a", "b", "c", "d"), [(None, 1234, "x,y", "z" * 300)]).records
+    assert record.data == {"a": "", "b": "1,234", "c": "x,\u200by", "d": "z" * 200 + "…"}
 
 
 def test_a_missing_delivery_fails_with_the_next_step(settings: Settings, instance: dg.DagsterInstance) -> None:
