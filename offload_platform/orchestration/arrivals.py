@@ -47,7 +47,7 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
         minimum_interval_seconds=_SECONDS_BETWEEN_LISTINGS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         # Weekly and daily assets together resolve only as a selection; a job has one partitioning.
-        asset_selection=dg.AssetSelection.groups(feed.name).materializable(),
+        asset_selection=dg.AssetSelection.groups(feed.name),
         required_resource_keys={"warehouse", source_key(feed)},
         description=f"Lists `{feed.url}` and asks for each complete, new or changed delivery to be loaded once.",
     )

@@ -34,7 +34,7 @@ def owed_delivery(feed: Feed, contract: Contract) -> dg.AssetSpec:
         tags={"vendor": feed.vendor, "family": contract.family, "cadence": feed.cadence[contract.family].value},
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=overdue, warn_window=late),
         description=f"Complete deliveries of {contract.offload_type} that {feed.vendor} has put below `{feed.url}`. "
-        "Stale means that the vendor is late; whether they are loaded is told by the table.",
+        "Freshness that warns or fails means that the vendor is late; whether they are loaded is told by the table.",
     )
 
 
