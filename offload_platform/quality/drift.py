@@ -70,5 +70,5 @@ def _new_values(values: pl.Series, known: frozenset[str]) -> Iterable[tuple[str,
     distinct = values.drop_nulls().unique()
     new = distinct.filter(~distinct.is_in(list(known)))
     if new.len():
-        counted = values.filter(values.is_in(new)).value_counts()
+        counted = values.filter(values.is_in(new.implode())).value_counts()
         yield from counted.rows()

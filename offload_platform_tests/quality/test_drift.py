@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 
 from offload_platform.quality.drift import Drift, DriftCounter, DriftKind
 from offload_platform.vendors import vendor_named
@@ -22,7 +23,7 @@ def trip(
     return said | ({} if duration is None else {"duration": duration})
 
 
-def test_new_values_are_added_up_over_blocks() -> None:
+def test_new_values_are_added_up_over_blocks(capfd: pytest.CaptureFixture[str]) -> None:
     counter = DriftCounter(CONTRACTS["segments"])
     known = next(iter(CONTRACTS["segments"].columns["segment_id"].facts.enumeration or ()))
     for values in ([known, "new", "new", None], ["new", "newer"], []):
@@ -31,6 +32,7 @@ def test_new_values_are_added_up_over_blocks() -> None:
         Drift(DriftKind.NEW_VALUE, "segment_id", "new", 3),
         Drift(DriftKind.NEW_VALUE, "segment_id", "newer", 1),
     ]
+    assert capfd.readouterr().err == "", "polars prints its warnings where they are turned into errors"
 
 
 def test_remarks_are_counted_and_keep_the_row(conform: Conform) -> None:
