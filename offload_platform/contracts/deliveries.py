@@ -131,8 +131,8 @@ class Layout(Protocol):
     def check_app_id(self, app_id: str) -> str | None:
         """Say what is wrong with an app id, or None."""
 
-    def stamp_of(self, folder: str) -> datetime | None:
-        """The one stamp of all deliveries below a top folder; None where its name tells none."""
+    def folder(self, name: str) -> tuple[str, datetime | None]:
+        """Family and stamp of all deliveries below a top folder; the stamp is None where the name tells none."""
 
     def incomplete_because(
         self,

@@ -5,7 +5,7 @@ at the top are listed, and below them only those that are new or changed of late
 a partition. The whole is listed once an hour all the same, so that a change to an old folder is seen whatever its date.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,9 +44,9 @@ class Look:
 
 
 def look(
-    store: DeliveryStore, memory: Memory, now: datetime, partitions_at: Callable[[datetime], Collection[Hashable]]
+    store: DeliveryStore, memory: Memory, now: datetime, partition_of: Callable[[str, datetime], Hashable]
 ) -> Look:
-    """List what may have changed. `partitions_at` names the partitions that deliveries of a stamp may belong to.
+    """List what may have changed. `partition_of` names the partition of a family that a stamp falls into, or None.
 
     Raises:
         SourceUnavailable: when the root cannot be listed.
@@ -55,7 +55,7 @@ def look(
     is_due = memory.whole_at is None or not memory.whole_at <= now < memory.whole_at + _WHOLE_EVERY
     if not is_due and whole_requests > 2:
         folders = store.list_folders()
-        open_folders = _open(store, memory, now, folders, partitions_at)
+        open_folders = _open(store, memory, now, folders, partition_of)
         if requests_for(len(folders)) + len(open_folders) < whole_requests:
             listing = store.list_objects(open_folders)
             kept = {folder: memory.changed[folder] for folder in folders if folder in memory.changed}
@@ -80,19 +80,21 @@ def _open(
     memory: Memory,
     now: datetime,
     folders: list[str],
-    partitions_at: Callable[[datetime], Collection[Hashable]],
+    partition_of: Callable[[str, datetime], Hashable],
 ) -> list[str]:
     """Folders that are new or changed of late, that tell no stamp, or that share a partition with such a one."""
     layout = vendor_named(store.feed.vendor).layout
     quiet = max(_QUIET, *(settle_period(store.feed, family) + _SETTLED for family in store.feed.cadence))
-    stamps = {folder: layout.stamp_of(folder) for folder in folders}
-    moving = {f for f in folders if stamps[f] is None or f not in memory.changed or memory.changed[f] > now - quiet}
-    contested = {p for f in moving if (stamp := stamps[f]) is not None for p in partitions_at(stamp)}
-    return [
-        folder
-        for folder in folders
-        if folder in moving or ((stamp := stamps[folder]) and not contested.isdisjoint(partitions_at(stamp)))
-    ]
+    slots: dict[str, Hashable] = {}
+    moving = set()
+    for name in folders:
+        family, stamp = layout.folder(name)
+        if stamp is None or name not in memory.changed or memory.changed[name] > now - quiet:
+            moving.add(name)
+        if stamp is not None and family in store.feed.cadence and (partition := partition_of(family, stamp)):
+            slots[name] = (family, partition)
+    contested = {slots[name] for name in moving if name in slots}
+    return [name for name in folders if name in moving or slots.get(name) in contested]
 
 
 def _newest_changes(listing: list[StoredObject]) -> dict[str, datetime]:

@@ -6,6 +6,7 @@ a re-delivery, whatever its date, is a new version. A load that failed is not as
 """
 
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 from pydantic import BaseModel, ValidationError
@@ -14,7 +15,7 @@ from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
 from offload_platform.landing.watch import Memory, look
 from offload_platform.orchestration.deliveries import arrival
-from offload_platform.orchestration.partitions import partitions_at
+from offload_platform.orchestration.partitions import partition_key_of
 from offload_platform.orchestration.resources import FeedSource, WarehouseResource, source_key
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
@@ -56,9 +57,7 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
         warehouse: WarehouseResource = context.resources.warehouse
         cursor = Cursor.read(context.cursor)
         try:
-            found = look(
-                source.store(feed), cursor.listing, datetime.now(UTC), lambda stamp: partitions_at(feed, stamp)
-            )
+            found = look(source.store(feed), cursor.listing, datetime.now(UTC), partial(partition_key_of, feed))
         except LandingError as error:
             raise dg.Failure(str(error)) from error
         discovery = discover(feed, found.listing)

@@ -29,11 +29,6 @@ def partition_key_of(feed: Feed, family: str, stamp: datetime) -> str | None:
     return partitions.get_partition_key_for_timestamp(stamp.timestamp())
 
 
-def partitions_at(feed: Feed, stamp: datetime) -> set[tuple[str, str]]:
-    """Family and partition of whatever a feed may deliver with a stamp."""
-    return {(family, key) for family in feed.cadence if (key := partition_key_of(feed, family, stamp))}
-
-
 def partition_of(feed: Feed, contract: Contract, key: str) -> Partition:
     """The slice of a table that a partition key stands for."""
     window = partitions_of(feed, contract.family).time_window_for_partition_key(key)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from offload_platform.contracts.contract import Content
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Choice, choose, discover
 from offload_platform.landing.errors import LandingError
@@ -80,13 +81,19 @@ def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:
 def folders_of(partition: Partition, folders: Iterable[str]) -> list[str]:
     """Those of the folders at the top of a root that may hold deliveries of a partition."""
     layout = vendor_named(partition.contract.vendor).layout
-    stamps = ((folder, layout.stamp_of(folder)) for folder in folders)
-    return [folder for folder, stamp in stamps if stamp is None or partition.start <= stamp < partition.end]
+    named = ((name, *layout.folder(name)) for name in folders)
+    return [
+        name
+        for name, family, stamp in named
+        if family == partition.contract.family and (stamp is None or partition.start <= stamp < partition.end)
+    ]
 
 
 def _why_nothing(partition: Partition, choice: Choice) -> str:
     what = f"{partition.feed} {partition.contract.offload_type} {partition.key}"
     window = f"{partition.start:%Y-%m-%d} to {partition.end:%Y-%m-%d} (UTC, end excluded)"
+    if partition.contract.content is Content.REGISTER:
+        return f"{what}: the file has been replaced since {window}; what is loaded of that day stands."
     if not choice.incomplete:
         return f"{what}: no delivery with a stamp of {window}. Run `offload doctor` to see what the feed's root holds."
     waiting = "; ".join(f"{d.folder}: {d.incomplete_because}" for d in choice.incomplete)

@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from offload_platform.settings import Feed
+from offload_platform.settings import Feed, read_settings
+from offload_platform.warehouse.commit import Partition
+from offload_platform.warehouse.load import NothingToLoad
 
-from ..conftest import Said
+from ..conftest import Said, Warehouse, contract_of
 
 USERS = [f"{digit * 24}" for digit in "abcd"]
 
@@ -114,6 +116,11 @@ def test_a_version_that_is_gone_cannot_be_loaded_again_and_stays(mapping: Mappin
     mapping.deliver("10T04", (0, "anna"))
     mapping.deliver("11T04", (0, "bert"))
     assert mapping.run().json["loads"] == []
+    feed = read_settings(mapping.feeds).feeds[0]
+    start = datetime(2026, 11, 10, tzinfo=UTC)
+    day = Partition(feed.name, contract_of("mapping"), "2026-11-10", start, start + timedelta(days=1))
+    with pytest.raises(NothingToLoad, match="the file has been replaced since"):
+        Warehouse(mapping.feeds.parent / "warehouse").load(feed, day)
     assert mapping.ask("SELECT count(DISTINCT delivery_stamp) FROM sentiance.mapping") == [(2,)]
 
 

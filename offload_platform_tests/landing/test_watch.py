@@ -32,7 +32,7 @@ class Root:
         os.utime(file, (changed.timestamp(), changed.timestamp()))
 
     def look(self, memory: Memory, now: datetime = NOW) -> tuple[bool, set[str], Memory]:
-        found = look(self.store, memory, now, lambda stamp: {stamp.date()})
+        found = look(self.store, memory, now, lambda _, stamp: stamp.date())
         return found.whole, {stored.key for stored in found.listing}, found.memory
 
 
@@ -99,12 +99,12 @@ def test_the_whole_is_listed_again_once_an_hour(archive: Root, later: timedelta)
 
 def test_a_folder_is_watched_until_it_has_settled(archive: Root, feed_of: Callable[..., Feed]) -> None:
     slow = DeliveryStore(feed_of(archive.folder.as_uri(), settle_hours=24 * 70))
-    memory = look(archive.store, Memory(), NOW, lambda _: set()).memory
-    assert look(archive.store, memory, NOW, lambda _: set()).listing == []
+    memory = look(archive.store, Memory(), NOW, lambda _, stamp: stamp).memory
+    assert look(archive.store, memory, NOW, lambda _, stamp: stamp).listing == []
     memory.changed = dict(list(memory.changed.items())[:1]) | dict.fromkeys(
         LIFESTYLE[1:], datetime.min.replace(tzinfo=UTC)
     )
-    assert len(look(slow, memory, NOW, lambda _: set()).listing) == 3
+    assert len(look(slow, memory, NOW, lambda _, stamp: stamp).listing) == 3
 
 
 def test_the_whole_is_listed_where_its_parts_would_cost_more(archive: Root) -> None:

@@ -85,10 +85,9 @@ class SentianceLayout:
             return None
         return "must be 24 lower-case hexadecimal digits, as in the path of the delivery"
 
-    def stamp_of(self, folder: str) -> datetime | None:
-        """The date in the name of an offload folder."""
-        dated = self._date(folder)
-        return dated and dated[1]
+    def folder(self, name: str) -> tuple[str, datetime | None]:
+        """Offload folders have a date in their name; any other folder may hold the mapping and nothing else."""
+        return self._date(name) or (MAPPING, None)
 
     def incomplete_because(
         self,
