@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import yaml
 
 from offload_platform.settings import read_settings
-from offload_platform.simulator.deliveries import Summary, write_deliveries
+from offload_platform.simulator.deliveries import write_deliveries
 from offload_platform.simulator.object_store import ObjectStoreServer
 from offload_platform.simulator.simulation import Drift, DriftKind, Simulation
+from offload_platform.simulator.writing import Summary
 
 BUCKET = "sentiance-u1-offloads"
 ROOT = "acme"

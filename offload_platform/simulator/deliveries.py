@@ -1,6 +1,6 @@
-"""Writes the deliveries of a simulation into a folder: parts below it, and the record of what was planted beside it."""
+"""Writes lifestyle deliveries: successive snapshots of the same people."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,35 +11,23 @@ import polars as pl
 
 from offload_platform.simulator.attributes import attributes_long, attributes_wide
 from offload_platform.simulator.events import stationaries, transports
+from offload_platform.simulator.faults import FAULTS, Planter
 from offload_platform.simulator.manifest import Manifest
 from offload_platform.simulator.moments import moments
-from offload_platform.simulator.parts import Part
+from offload_platform.simulator.parts import Part, Written
 from offload_platform.simulator.population import places_of, users_numbered
-from offload_platform.simulator.randomness import Integers
+from offload_platform.simulator.randomness import Integers, Purpose, drawn_uuid
 from offload_platform.simulator.segments import segments
-from offload_platform.simulator.simulation import Simulation
-from offload_platform.simulator.snapshot import present_users, told_stays, told_trips, window_days
+from offload_platform.simulator.simulation import OFFLOAD_TYPES, Simulation
+from offload_platform.simulator.snapshot import epoch_s, present_users, told_stays, told_trips, window_days
 from offload_platform.simulator.timeline import timeline
+from offload_platform.simulator.wire import wire_of
+from offload_platform.simulator.writing import Summary, write
 
 _USER_DAYS_AT_ONCE = 8_192
 _MOST_USERS_AT_ONCE = 512
 _TRIPS_AT_ONCE = 4_096
 """Fewer than the stays of the users at once, because the fixes of a trip are 100 times the text of a stay."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What was written.
-
-    `deliveries` counts folders times offload types, `rows` all rows by offload type, `planted` the broken ones among
-    them; `size` is the bytes of all parts as stored.
-    """
-
-    deliveries: int
-    parts: int
-    rows: Mapping[str, int]
-    planted: int
-    size: int
 
 
 def write_deliveries(
@@ -48,28 +36,30 @@ def write_deliveries(
     manifest_dir: Path | None = None,
     on_progress: Callable[[str, int], None] | None = None,
 ) -> Summary:
-    """Write all snapshots of a simulation below `out`, which stands for a feed's root; parts there are replaced.
+    """Write all snapshots of a simulation below `out`; see `write`."""
+    return write([Snapshots(simulation)], out, manifest_dir, on_progress)
 
-    Args:
-        simulation: What to write.
-        out: The folder.
-        manifest_dir: Where `manifest.jsonl` (what was planted) and `parts.jsonl` (rows of each part) go; they are
-            replaced too. By default it is named like `out`, with `.manifest` at the end.
-        on_progress: Told of each finished part: its key below `out` and its rows.
-    """
-    rows = dict.fromkeys(simulation.types, 0)
-    parts = planted = size = 0
-    with Manifest(manifest_dir or out.with_name(f"{out.name}.manifest")) as manifest:
-        for stamp in simulation.stamps:
-            for part in _written_parts(simulation, stamp, out, manifest):
-                manifest.add_part(part.key, part.offload_type, stamp, part.rows, part.planted)
-                rows[part.offload_type] += part.rows
-                parts += 1
-                planted += part.planted
-                size += part.size
-                if on_progress:
-                    on_progress(part.key, part.rows)
-    return Summary(len(simulation.stamps) * len(simulation.types), parts, rows, planted, size)
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The lifestyle deliveries of a simulation."""
+
+    simulation: Simulation
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Offload types that are delivered."""
+        return self.simulation.types
+
+    @property
+    def deliveries(self) -> int:
+        """Snapshots times offload types."""
+        return len(self.simulation.stamps) * len(self.simulation.types)
+
+    def parts(self, out: Path, manifest: Manifest) -> Iterator[Written]:
+        """Write all snapshots."""
+        for stamp in self.simulation.stamps:
+            yield from _written_parts(self.simulation, stamp, out, manifest)
 
 
 def rows_of(simulation: Simulation, stamp: datetime, number: Integers) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -95,7 +85,7 @@ def rows_of(simulation: Simulation, stamp: datetime, number: Integers) -> Iterat
         yield "attributes.long", attributes_long(simulation, stamp, users)
 
 
-def _written_parts(simulation: Simulation, stamp: datetime, out: Path, manifest: Manifest) -> Iterator[Part]:
+def _written_parts(simulation: Simulation, stamp: datetime, out: Path, manifest: Manifest) -> Iterator[Written]:
     """Write a snapshot; the parts of the same users are written side by side."""
     for part_number, first in enumerate(range(0, simulation.users, simulation.users_per_part)):
         last = min(first + simulation.users_per_part, simulation.users)
@@ -103,14 +93,27 @@ def _written_parts(simulation: Simulation, stamp: datetime, out: Path, manifest:
         with ExitStack() as open_parts:
             parts = {
                 offload_type: open_parts.enter_context(
-                    Part(simulation, stamp, offload_type, part_number, out, manifest)
+                    _part(simulation, stamp, offload_type, part_number, out, manifest)
                 )
                 for offload_type in simulation.types
             }
             for some in _a_few_at_once(simulation, present):
                 for offload_type, cells in rows_of(simulation, stamp, some):
                     parts[offload_type].write(cells)
-        yield from parts.values()
+        yield from (part.written for part in parts.values())
+
+
+def _part(
+    simulation: Simulation, stamp: datetime, offload_type: str, part_number: int, out: Path, manifest: Manifest
+) -> Part:
+    """A part; all parts of one type in one delivery are of one job."""
+    place = (epoch_s(stamp), OFFLOAD_TYPES.index(offload_type))
+    folder = f"{stamp:%m_%d_%Y_%H_%M_%S}_{stamp.microsecond // 1000:03d}"
+    name = f"part-{part_number:05d}-{drawn_uuid(simulation.seed, Purpose.JOB, *place)}-c000.csv.gz"
+    key = f"{folder}/{simulation.app_id}/{offload_type}.{simulation.app_id}.csv/{name}"
+    wire = wire_of(simulation, offload_type, stamp)
+    planter = Planter(simulation.seed, simulation.faults, FAULTS, (*place, part_number), wire)
+    return Part(key, stamp, wire, planter, out, manifest)
 
 
 def _a_few_at_once(simulation: Simulation, number: Integers) -> Iterator[Integers]:

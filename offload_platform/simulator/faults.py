@@ -5,15 +5,12 @@ A fault breaks one row in one way. Which row is broken depends on the seed and o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 import polars as pl
 
 from offload_platform.simulator.events import OPEN_DURATION
 from offload_platform.simulator.randomness import Purpose, choice, draw, fraction
-from offload_platform.simulator.simulation import OFFLOAD_TYPES, Simulation
-from offload_platform.simulator.snapshot import epoch_s
 from offload_platform.simulator.wire import Wire
 
 NOT_UTF8 = "\U0010fffd"
@@ -34,20 +31,20 @@ _LATITUDE_OF_FIX = '""latitude"": '
 
 @dataclass(frozen=True)
 class Row:
-    """A row that is to be broken: its cells by column, the delimiter, and a number to choose by."""
+    """A row that is to be broken: its cells by column, how they become a line, and a number to choose by."""
 
     cells: dict[str, str]
-    delimiter: str
+    wire: Wire
     turn: int
 
     @property
     def line(self) -> str:
         """The row as it would be delivered."""
-        return self.delimiter.join(self.cells.values())
+        return self.wire.line(self.cells)
 
     def with_cell(self, column: str, text: str) -> str:
         """The line with another text in one cell."""
-        return self.delimiter.join((self.cells | {column: text}).values())
+        return self.wire.line(self.cells | {column: text})
 
     def text_column(self) -> str | None:
         """A column whose cell holds text that has no form of its own."""
@@ -84,29 +81,30 @@ class Planted:
 
 
 class Planter:
-    """Breaks rows of one part."""
+    """Breaks a `share` of the rows of one part by the `faults` in turn; `place` are numbers that no other part has."""
 
-    def __init__(self, simulation: Simulation, stamp: datetime, wire: Wire, part_number: int) -> None:
+    def __init__(self, seed: int, share: float, faults: Sequence[Fault], place: tuple[int, ...], wire: Wire) -> None:
         self.planted = 0
-        self._simulation = simulation
+        self._seed = seed
+        self._share = share
         self._wire = wire
-        self._place = (epoch_s(stamp), OFFLOAD_TYPES.index(wire.offload_type), part_number)
-        first = int(choice(draw(simulation.seed, Purpose.FIRST_FAULT, *self._place), len(FAULTS))[0])
-        self._waiting = [*FAULTS[first:], *FAULTS[:first]]
+        self._place = place
+        first = int(choice(draw(seed, Purpose.FIRST_FAULT, *place), len(faults))[0])
+        self._waiting = [*faults[first:], *faults[:first]]
 
     def plant(self, cells: pl.DataFrame, lines: pl.Series, first_row: int) -> tuple[pl.Series, list[Planted]]:
         """The lines with some of them broken; `first_row` is the number of the first row in the part."""
-        if not self._simulation.faults:
+        if not self._share:
             return lines, []
-        drawn = draw(self._simulation.seed, Purpose.FAULT, *self._place, np.arange(first_row, first_row + len(lines)))
-        positions = np.flatnonzero(fraction(drawn) < self._simulation.faults)
+        drawn = draw(self._seed, Purpose.FAULT, *self._place, np.arange(first_row, first_row + len(lines)))
+        positions = np.flatnonzero(fraction(drawn) < self._share)
         turns = choice(drawn[positions], 2**30, 1)
         chosen = cells[pl.Series(positions, dtype=pl.Int64)].iter_rows()
         planted: list[Planted] = []
         broken_lines: list[str] = []
         broken_positions: list[int] = []
         for position, turn, texts in zip(positions.tolist(), turns.tolist(), chosen, strict=True):
-            row = Row(dict(zip(cells.columns, texts, strict=True)), self._wire.delimiter, turn)
+            row = Row(dict(zip(cells.columns, texts, strict=True)), self._wire, turn)
             if found := self._break(row):
                 kind, broken = found
                 raw = broken.line.replace(NOT_UTF8, "\\xff").replace("\0", "\\x00")
@@ -138,13 +136,13 @@ def _too_few_fields(row: Row) -> Broken | None:
     if most == 0:
         return None
     kept = 1 + row.turn % most
-    line = row.delimiter.join(cells[:kept])
+    line = row.wire.delimiter.join(cells[:kept])
     return Broken(line, f"too few fields: {kept} of {len(cells)}") if line else None
 
 
 def _too_many_fields(row: Row) -> Broken:
     width = len(row.cells)
-    return Broken(row.line + row.delimiter + _SURPLUS, f"too many fields: {width + 1} of {width}")
+    return Broken(row.line + row.wire.delimiter + _SURPLUS, f"too many fields: {width + 1} of {width}")
 
 
 def _unterminated_quote(row: Row) -> Broken | None:
@@ -175,7 +173,7 @@ def _with_inserted(row: Row, mark: str, reason: str) -> Broken | None:
     return Broken(row.with_cell(column, text[:1] + mark + text[1:]), reason)
 
 
-def _cell_fault(column: str, reason: str, *broken: str | Callable[[str], str | None]) -> Fault:
+def cell_fault(column: str, reason: str, *broken: str | Callable[[str], str | None]) -> Fault:
     """A fault of one cell; `broken` are the texts that replace it, or ways to break the text that is there."""
 
     def with_broken_cell(row: Row) -> Broken | None:
@@ -218,23 +216,31 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stray quote", _stray_quote),
     Fault("not UTF-8", _not_utf8),
     Fault("NUL byte", _nul_byte),
-    _cell_fault("start", "start_at: not a time with an offset", *_NO_TIME),
-    _cell_fault("end", "end_at: not a time with an offset", *_NO_TIME),
-    _cell_fault("latitude", "latitude: not a number", "n/a"),
-    _cell_fault("duration", "duration_s: not a whole number", "12.5s"),
-    _cell_fault("distance", "distance_m: not a number", "n/a"),
-    _cell_fault("waypoints", "waypoints: not a list of fixes", _cut_off, _without_latitude),
-    _cell_fault("location.place.type", "place_types: not a JSON list", '"[""travel"""'),
-    _cell_fault("meta", "meta: not a JSON object", '"{""name"": ""Gent"""'),
-    _cell_fault("user_id", "user_id: str_matches('^[0-9a-f]{24}$')", lambda user_id: user_id[:20]),
-    _cell_fault("latitude", "latitude: less_than_or_equal_to(90)", "91.5"),
-    _cell_fault("longitude", "longitude: greater_than_or_equal_to(-180)", "-181"),
-    _cell_fault("duration", "duration_s: greater_than_or_equal_to(0)", _negative),
-    _cell_fault("distance", "distance_m: greater_than_or_equal_to(0)", "-5"),
-    _cell_fault("location.significance", "significance: not_nullable", ""),
-    _cell_fault("mode", "mode: not_nullable", ""),
-    _cell_fault("segment_id", "segment_id: not_nullable", ""),
-    _cell_fault("attribute_name", "attribute: not_nullable", ""),
-    _cell_fault("moment_definition_id", "moment_id: not_nullable", ""),
+    cell_fault("start", "start_at: not a time with an offset", *_NO_TIME),
+    cell_fault("end", "end_at: not a time with an offset", *_NO_TIME),
+    cell_fault("latitude", "latitude: not a number", "n/a"),
+    cell_fault("duration", "duration_s: not a whole number", "12.5s"),
+    cell_fault("distance", "distance_m: not a number", "n/a"),
+    cell_fault("waypoints", "waypoints: not a list of fixes", _cut_off, _without_latitude),
+    cell_fault("location.place.type", "place_types: not a JSON list", '"[""travel"""'),
+    cell_fault("meta", "meta: not a JSON object", '"{""name"": ""Gent"""'),
+    cell_fault("user_id", "user_id: str_matches('^[0-9a-f]{24}$')", lambda user_id: user_id[:20]),
+    cell_fault("latitude", "latitude: less_than_or_equal_to(90)", "91.5"),
+    cell_fault("longitude", "longitude: greater_than_or_equal_to(-180)", "-181"),
+    cell_fault("duration", "duration_s: greater_than_or_equal_to(0)", _negative),
+    cell_fault("distance", "distance_m: greater_than_or_equal_to(0)", "-5"),
+    cell_fault("location.significance", "significance: not_nullable", ""),
+    cell_fault("mode", "mode: not_nullable", ""),
+    cell_fault("segment_id", "segment_id: not_nullable", ""),
+    cell_fault("attribute_name", "attribute: not_nullable", ""),
+    cell_fault("moment_definition_id", "moment_id: not_nullable", ""),
 )
-"""All kinds of faults. Those of a cell are named like their reason; they fit the types that deliver the cell."""
+"""Those of lifestyle files. Those of a cell are named like their reason; they fit the types that deliver the cell."""
+
+DRIVING_FAULTS: tuple[Fault, ...] = (
+    *FAULTS,
+    cell_fault("timestamp", "as_of_at: not milliseconds since 1970", "yesterday", "-7"),
+    cell_fault("smooth", "score_smooth: not a number", "n/a"),
+    cell_fault("hard_turn", "score_hard_turn: not a number", "0:5"),
+)
+"""Those of driving files in CSV."""

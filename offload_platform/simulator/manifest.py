@@ -10,9 +10,6 @@ from typing import Any, Self, TextIO
 from offload_platform.simulator.faults import Planted
 from offload_platform.simulator.simulation import DriftKind
 
-FIRST_ROW_LINE = 2
-"""Line of a part's first row; the header is line 1."""
-
 
 class Manifest:
     """Writes `manifest.jsonl` and `parts.jsonl` in a folder."""
@@ -35,13 +32,13 @@ class Manifest:
         for drift in sorted(drifts):
             self._write(self._planted, **_where(object_key, offload_type), kind="drift", drift=drift)
 
-    def add_planted(self, object_key: str, offload_type: str, rows: Iterable[Planted]) -> None:
-        """Record broken rows of a part."""
+    def add_planted(self, object_key: str, offload_type: str, first_line: int, rows: Iterable[Planted]) -> None:
+        """Record broken rows of a part, whose first row stands on `first_line`."""
         for row in rows:
             self._write(
                 self._planted,
                 **_where(object_key, offload_type),
-                line=FIRST_ROW_LINE + row.row,
+                line=first_line + row.row,
                 kind=row.kind,
                 raw=row.raw,
                 reasons=[row.reason],

@@ -120,6 +120,11 @@ def places_of(seed: int, users: Users) -> Places:
     )
 
 
+def external_ids(seed: int, number: Integers) -> pl.Series:
+    """The client's own ids of the users of these numbers, whether the vendor's files carry them or not."""
+    return pl.Series([f"{bits:016x}" for bits in draw(seed, Purpose.CLIENT_ID, number).tolist()], dtype=pl.String)
+
+
 def has_work(users: Users) -> Flags:
     """Whether the user goes to work on any day."""
     goes: Flags = np.array([bool(days) for days in WORKING_DAYS])[users.working_days]
@@ -141,7 +146,8 @@ def _user_ids(seed: int, number: Integers) -> pl.Series:
 def _client_ids(seed: int, number: Integers) -> pl.Series:
     """A quarter of the users carry the client's own id."""
     drawn = draw(seed, Purpose.CLIENT_ID, number)
-    return pl.Series([f"{bits:016x}" if bits % 4 == 0 else "" for bits in drawn.tolist()], dtype=pl.String)
+    is_carried = pl.Series((drawn % 4 == 0).tolist(), dtype=pl.Boolean)
+    return pl.select(pl.when(is_carried).then(external_ids(seed, number)).otherwise(pl.lit(""))).to_series()
 
 
 def _moved(latitude: Numbers, longitude: Numbers, distance: Numbers, turn: Numbers) -> tuple[Numbers, Numbers]:

@@ -1,5 +1,6 @@
 """Random numbers that are a pure function of their keys, so any part of the simulation can be made alone."""
 
+import uuid
 from enum import IntEnum, auto
 
 import numpy as np
@@ -38,6 +39,18 @@ class Purpose(IntEnum):
     JOB = auto()
     FAULT = auto()
     FIRST_FAULT = auto()
+    PROCESSING = auto()
+    RERUN = auto()
+    SESSION = auto()
+    DRIVE_ID = auto()
+    DRIVE_SCORE = auto()
+    USER_SCORE = auto()
+    WEATHER = auto()
+    BEHAVIOUR = auto()
+    ROAD = auto()
+    DRIVING_FOLDER = auto()
+    DRIVING_JOB = auto()
+    LINK = auto()
 
 
 def draw(seed: int, purpose: Purpose, *keys: int | npt.NDArray[np.integer]) -> Bits:
@@ -60,6 +73,12 @@ def fraction(bits: Bits, turn: int = 0) -> Numbers:
 def choice(bits: Bits, count: int | npt.NDArray[np.integer], turn: int = 0) -> Integers:
     """A whole number in [0, count) from drawn bits."""
     return (fraction(bits, turn) * count).astype(np.int64)
+
+
+def drawn_uuid(seed: int, purpose: Purpose, *keys: int) -> uuid.UUID:
+    """A random UUID."""
+    high, low = (int(draw(seed, purpose, *keys, half)[0]) for half in (0, 1))
+    return uuid.UUID(int=high << 64 | low, version=4)
 
 
 def _mixed(state: Bits) -> Bits:

@@ -1,5 +1,6 @@
 """What is to be simulated: the one object that a caller fills in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -90,17 +91,9 @@ class Simulation:
         """Refuse settings that cannot be simulated."""
         if self.first_stamp.tzinfo is None:
             raise ValueError("first_stamp must have a zone; the vendor's stamps are UTC")
-        if wrong := LAYOUT.check_app_id(self.app_id):
-            raise ValueError(f"app_id {wrong}")
-        for offload_type in self.types:
-            if offload_type not in OFFLOAD_TYPES:
-                raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(OFFLOAD_TYPES)}")
-        for name in ("users", "snapshots", "cadence_days", "window_days", "users_per_part"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-        for name in ("faults", "correction_share", "withdrawal_share", "inactive_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1")
+        check_paths(self.app_id, self.types, OFFLOAD_TYPES)
+        check_counts(self, "users", "snapshots", "cadence_days", "window_days", "users_per_part")
+        check_shares(self, "faults", "correction_share", "withdrawal_share", "inactive_share")
         if self.correction_share + self.withdrawal_share > 1:
             raise ValueError("correction_share and withdrawal_share must not exceed 1 together")
 
@@ -109,3 +102,26 @@ class Simulation:
         """Stamps of the snapshots in UTC, in order."""
         first = self.first_stamp.astimezone(UTC)
         return tuple(first + timedelta(days=self.cadence_days * number) for number in range(self.snapshots))
+
+
+def check_paths(app_id: str, types: Sequence[str], known: Sequence[str]) -> None:
+    """Raise `ValueError` for an app id or an offload type that cannot stand in a path."""
+    if wrong := LAYOUT.check_app_id(app_id):
+        raise ValueError(f"app_id {wrong}")
+    for offload_type in types:
+        if offload_type not in known:
+            raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(known)}")
+
+
+def check_counts(settings: object, *names: str) -> None:
+    """Raise `ValueError` where a setting is below 1."""
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be at least 1")
+
+
+def check_shares(settings: object, *names: str) -> None:
+    """Raise `ValueError` where a setting is no share."""
+    for name in names:
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must be between 0 and 1")

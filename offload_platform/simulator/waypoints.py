@@ -1,11 +1,13 @@
-"""Position fixes of transports, as JSON in a CSV cell: from the place of departure to that of arrival, in time."""
+"""Position fixes of transports: from the place of departure to that of arrival, in time, and as JSON in a CSV cell."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import polars as pl
 
 from offload_platform.simulator import texts
+from offload_platform.simulator.arrays import owners
 from offload_platform.simulator.population import Places, Users
 from offload_platform.simulator.randomness import Integers, Numbers
 from offload_platform.simulator.simulation import WaypointForm
@@ -31,28 +33,52 @@ _WRITTEN = {
 }
 
 
+@dataclass(frozen=True)
+class Fixes:
+    """Fixes of some trips, side by side; coordinates are in degrees.
+
+    `trip` is the position of the trip, `nth` the number of the fix in it, `part_done` how far the trip has come.
+    """
+
+    trip: Integers
+    nth: Integers
+    part_done: Numbers
+    latitude: Numbers
+    longitude: Numbers
+
+
+def fixes_of(places: Places, life: Timeline, trips: Trips, count: Integers) -> Fixes:
+    """As many fixes of each trip as `count` says, evenly spread from its start to its end."""
+    trip, nth = owners(count)
+    part_done = nth / np.maximum(count[trip] - 1, 1)
+    row = trips.row[trip]
+    user, origin, destination = life.user[row], life.origin[row], life.destination[row]
+    bend = _BEND_DEG * np.sin(2 * np.pi * part_done)
+    return Fixes(
+        trip,
+        nth,
+        part_done,
+        _between(places.latitude[user, origin], places.latitude[user, destination], part_done) + bend,
+        _between(places.longitude[user, origin], places.longitude[user, destination], part_done),
+    )
+
+
 def waypoint_cells(users: Users, places: Places, life: Timeline, trips: Trips, form: WaypointForm) -> pl.Series:
     """The cell of each trip. A trip whose mode was not recognised may have no fix at all."""
     count = np.clip(2 + (trips.end - trips.start) // _SECONDS_BETWEEN_FIXES, 2, _MOST_FIXES)
     count[(trips.mode == MODES.index("insufficient_data")) & (trips.start % 2 == 0)] = 0
-    trip = np.repeat(np.arange(len(count)), count)
-    position = np.arange(len(trip)) - np.repeat(np.cumsum(count) - count, count)
-    part_done = position / np.maximum(count[trip] - 1, 1)
-
-    row = trips.row[trip]
-    user, origin, destination = life.user[row], life.origin[row], life.destination[row]
-    bend = _BEND_DEG * np.sin(2 * np.pi * part_done)
-    latitude = _between(places.latitude[user, origin], places.latitude[user, destination], part_done) + bend
-    longitude = _between(places.longitude[user, origin], places.longitude[user, destination], part_done)
-    time = trips.start[trip] + np.round(part_done * (trips.end - trips.start)[trip]).astype(np.int64)
+    on_way = fixes_of(places, life, trips, count)
+    time = trips.start[on_way.trip] + np.round(on_way.part_done * (trips.end - trips.start)[on_way.trip]).astype(
+        np.int64
+    )
 
     before, to_latitude, to_longitude, to_time, after_time, after = _WRITTEN[form]
     fixes = pl.DataFrame(
         {
-            "trip": trip,
-            **_degrees("latitude", latitude),
-            **_degrees("longitude", longitude),
-            "time": texts.times(time, users.offset[user]),
+            "trip": on_way.trip,
+            **degrees("latitude", on_way.latitude),
+            **degrees("longitude", on_way.longitude),
+            "time": texts.times(time, users.offset[life.user[trips.row[on_way.trip]]]),
         }
     )
     fix = pl.concat_str(
@@ -78,11 +104,11 @@ def _between(origin: Numbers, destination: Numbers, part_done: Numbers) -> Numbe
     return origin + (destination - origin) * part_done
 
 
-def _degrees(name: str, degrees: Numbers) -> dict[str, pl.Series]:
+def degrees(name: str, values: Numbers) -> dict[str, pl.Series]:
     """A coordinate with exactly five decimals, in two pieces: sign and whole degrees, point and decimals."""
-    units: Integers = np.round(np.abs(degrees) * _UNITS_PER_DEGREE).astype(np.int64)
+    units: Integers = np.round(np.abs(values) * _UNITS_PER_DEGREE).astype(np.int64)
     whole, decimals = np.divmod(units, _UNITS_PER_DEGREE)
-    is_negative = (degrees < 0) & (units > 0)
+    is_negative = (values < 0) & (units > 0)
     return {name: texts.at(_wholes(), whole + 181 * is_negative), f"{name} decimals": texts.at(_decimals(), decimals)}
 
 

@@ -1,5 +1,6 @@
-"""From cells to the text of a part: header, delimiter and line end, with the drifts that are wanted."""
+"""From cells to the text of a part: CSV with header, delimiter and line end and the drifts that are wanted, or JSON."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,10 +31,16 @@ _ROWS_BETWEEN_UNKNOWN_VALUES = 50
 
 @dataclass(frozen=True)
 class Wire:
-    """How the parts of one offload type look in one delivery."""
+    """How the parts of one offload type look in one delivery: CSV, as the texts of its cells."""
 
     offload_type: str
     drifts: frozenset[DriftKind] = frozenset()
+    usual_line_end: str = "\r\n"
+
+    @property
+    def first_line(self) -> int:
+        """The line of the first row."""
+        return 2
 
     @property
     def delimiter(self) -> str:
@@ -43,7 +50,7 @@ class Wire:
     @property
     def line_end(self) -> str:
         """What stands after each line."""
-        return "\n" if DriftKind.LINE_FEED in self.drifts else "\r\n"
+        return "\n" if DriftKind.LINE_FEED in self.drifts else self.usual_line_end
 
     def header(self, columns: list[str]) -> str:
         """The first line, with its end."""
@@ -67,11 +74,40 @@ class Wire:
         """The rows as lines, without their ends."""
         return cells.select(pl.concat_str(pl.all(), separator=self.delimiter)).to_series()
 
+    def line(self, cells: Mapping[str, str]) -> str:
+        """One row as a line, without its end."""
+        return self.delimiter.join(cells.values())
+
     def _with_unknown_values(self, cells: pl.DataFrame, first_row: int) -> pl.DataFrame:
         column, value = _UNKNOWN_VALUE[self.offload_type]
         row = pl.int_range(pl.len()) + first_row
         is_unknown = row % _ROWS_BETWEEN_UNKNOWN_VALUES == 0
         return cells.with_columns(pl.when(is_unknown).then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
+
+
+@dataclass(frozen=True)
+class JsonLines(Wire):
+    """One JSON object a line, without a header; its cells are JSON texts by the name of the member."""
+
+    usual_line_end: str = "\n"
+
+    @property
+    def first_line(self) -> int:
+        """The line of the first row."""
+        return 1
+
+    def header(self, columns: list[str]) -> str:  # noqa: ARG002 (every line names its members)
+        """Nothing."""
+        return ""
+
+    def lines(self, cells: pl.DataFrame) -> pl.Series:
+        """The rows as lines, without their ends."""
+        members = [pl.concat_str(pl.lit(f'"{name}":'), pl.col(name)) for name in cells.columns]
+        return cells.select(pl.concat_str(pl.lit("{"), pl.concat_str(members, separator=","), pl.lit("}"))).to_series()
+
+    def line(self, cells: Mapping[str, str]) -> str:
+        """One row as a line, without its end."""
+        return "{" + ",".join(f'"{name}":{text}' for name, text in cells.items()) + "}"
 
 
 def wire_of(simulation: Simulation, offload_type: str, stamp: datetime) -> Wire:

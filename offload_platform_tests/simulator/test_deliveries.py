@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from offload_platform.contracts.deliveries import Part, Role, StoredObject
-from offload_platform.simulator.deliveries import Summary, write_deliveries
+from offload_platform.simulator.deliveries import write_deliveries
 from offload_platform.simulator.faults import FAULTS
 from offload_platform.simulator.simulation import (
     OFFLOAD_TYPES,
@@ -22,6 +22,7 @@ from offload_platform.simulator.simulation import (
     Simulation,
     WaypointForm,
 )
+from offload_platform.simulator.writing import Summary
 from offload_platform.vendors import vendor_named
 from offload_platform.vendors.sentiance.attribute_catalogue import SUFFIX, attributes
 from offload_platform.vendors.sentiance.vocabulary import (
