@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +47,14 @@ LastOption = Annotated[
     datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of stamps to look at.")
 ]
 PROBLEM_EXIT, USAGE_EXIT = 1, 2
+
+
+class Family(StrEnum):
+    """What can be simulated."""
+
+    LIFESTYLE = "lifestyle"
+    DRIVING = "driving"
+    MAPPING = "mapping"
 
 
 def main() -> None:
@@ -248,7 +257,11 @@ def doctor(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write to; it becomes the root of a feed.")],
     users: Annotated[int, typer.Option(min=1, help="Users; each has about 180 stays in nine weeks.")] = 100,
-    snapshots: Annotated[int, typer.Option(min=1, help="Successive deliveries.")] = 1,
+    family: Annotated[
+        list[Family] | None, typer.Option("--family", help="What to write; may be repeated. Default: lifestyle.")
+    ] = None,
+    snapshots: Annotated[int, typer.Option(min=1, help="Successive lifestyle deliveries.")] = 1,
+    days: Annotated[int, typer.Option(min=1, help="Driving days; the mapping is that of the last one.")] = 1,
     first_stamp: Annotated[
         datetime | None, typer.Option("--first", formats=["%Y-%m-%d"], help="Day of the first delivery.")
     ] = None,
@@ -261,33 +274,38 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Write vendor-shaped deliveries of any size, with a manifest of what was broken on purpose."""
-    from offload_platform.simulator.deliveries import write_deliveries
+    from offload_platform.simulator.deliveries import Snapshots
+    from offload_platform.simulator.driving import DrivingDays
+    from offload_platform.simulator.driving_settings import DRIVING_TYPES, DrivingSimulation
+    from offload_platform.simulator.mapping import MAPPING_TYPES, Links, MappingSimulation
     from offload_platform.simulator.simulation import OFFLOAD_TYPES, Simulation
+    from offload_platform.simulator.writing import Source, write
 
+    types_of = {Family.LIFESTYLE: OFFLOAD_TYPES, Family.DRIVING: DRIVING_TYPES, Family.MAPPING: MAPPING_TYPES}
+    known = [name for one in family or [Family.LIFESTYLE] for name in types_of[one]]
     for name in offload_type or ():
-        if name not in OFFLOAD_TYPES:
-            raise typer.BadParameter(f"unknown offload type {name!r}; known: {', '.join(OFFLOAD_TYPES)}")
-    said: dict[str, Any] = {}
+        if name not in known:
+            raise typer.BadParameter(f"unknown offload type {name!r}; known: {', '.join(known)}")
+    wanted = {one: tuple(t for t in types_of[one] if t in known and t in (offload_type or known)) for one in Family}
+    people: dict[str, Any] = {"seed": seed, "users": users}
+    said: dict[str, Any] = people | {"faults": faults} | ({"app_id": app_id} if app_id else {})
+    lifestyle = said | {"snapshots": snapshots, "cadence_days": cadence_days, "window_days": window_days}
+    driving, mapping = said | {"days": days}, people | {"version": days - 1}
     if first_stamp:
-        said["first_stamp"] = first_stamp.replace(hour=15, minute=5, second=54, microsecond=499_000, tzinfo=UTC)
-    if offload_type:
-        said["types"] = tuple(offload_type)
-    if app_id:
-        said["app_id"] = app_id
+        lifestyle["first_stamp"] = first_stamp.replace(hour=15, minute=5, second=54, microsecond=499_000, tzinfo=UTC)
+        driving["first_day"] = mapping["first_day"] = first_stamp.date()
+    sources: list[Source] = []
     try:
-        simulation = Simulation(
-            seed=seed,
-            users=users,
-            snapshots=snapshots,
-            cadence_days=cadence_days,
-            window_days=window_days,
-            faults=faults,
-            **said,
-        )
+        if types := wanted[Family.LIFESTYLE]:
+            sources.append(Snapshots(Simulation(types=types, **lifestyle)))
+        if types := wanted[Family.DRIVING]:
+            sources.append(DrivingDays(DrivingSimulation(types=types, **driving)))
+        if wanted[Family.MAPPING]:
+            sources.append(Links(MappingSimulation(**mapping)))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with _counting("Writing rows") as advance:
-        summary = write_deliveries(simulation, out, on_progress=lambda _, rows: advance(rows))
+        summary = write(sources, out, on_progress=lambda _, rows: advance(rows))
     if as_json:
         _print_json(asdict(summary))
         return

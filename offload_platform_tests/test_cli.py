@@ -246,6 +246,34 @@ def test_simulate_in_json_and_the_run_that_follows(tmp_path: Path, configured: M
     assert sum(load["rows_quarantined"] for load in loads) == said.json["planted"]
 
 
+def test_simulate_writes_the_families_that_are_asked_for(tmp_path: Path, configured: Make, offload: Make) -> None:
+    out = tmp_path / "simulated"
+    said = offload(
+        *("simulate", out, "--users", 9, "--family", "driving", "--family", "mapping", "--days", 2, "--json"),
+        *("--first", "2018-12-08", "--faults", 0.2, "--type", "transports_realtime", "--type", "scores_realtime"),
+        *("--type", "mapping"),
+    )
+    assert said.code == 0, said.err
+    assert set(said.json["rows"]) == {"transports_realtime", "scores_realtime", "mapping"}
+    assert min(said.json["rows"].values()) > 0
+    assert said.json["deliveries"] == 2 * 2 + 1
+    assert said.json["planted"] > 0
+    assert sorted(path.name[:10] for path in out.iterdir()) == ["2018_12_08", "2018_12_09", "_mapping"]
+    record = (tmp_path / "simulated.manifest" / "parts.jsonl").read_text().splitlines()
+    assert {json.loads(line)["offload_type"] for line in record} == set(said.json["rows"])
+    types = ("scores_realtime", "transports_realtime")
+    feeds = configured(url=out.as_uri(), cadence={"driving": "daily"}, types=types)
+    loads = offload("run", "--feeds", feeds, "--json").json["loads"]
+    assert sum(load["rows_in"] for load in loads) == sum(said.json["rows"][name] for name in types)
+    assert sum(load["rows_quarantined"] for load in loads) == said.json["planted"]
+
+
+def test_simulate_says_which_types_the_family_has(tmp_path: Path, offload: Make) -> None:
+    said = offload("simulate", tmp_path / "x", "--family", "driving", "--type", "segments")
+    assert said.code == 2
+    assert "unknown offload type 'segments'; known: transports_realtime" in " ".join(said.err.replace("│", "").split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
