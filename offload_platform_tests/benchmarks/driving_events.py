@@ -31,7 +31,7 @@ DAY = date(2026, 3, 10)
 _TYPE = "driving_events_realtime"
 _READERS = {
     "polars, read into memory": "import polars; print(polars.read_ndjson({part!r}).height)",
-    "polars, streamed to Parquet": "import polars; polars.scan_ndjson({part!r}).sink_parquet({out!r})",
+    "polars, streamed to an Arrow file": "import polars; polars.scan_ndjson({part!r}).sink_ipc({out!r})",
     "DuckDB, read_json into a table": (
         "import duckdb; c = duckdb.connect({out!r}, config={{'threads': 2}}); "
         "c.execute('CREATE TABLE t AS FROM read_json(?, maximum_object_size = 67108864)', [{part!r}])"
