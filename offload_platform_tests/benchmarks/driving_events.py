@@ -55,7 +55,9 @@ def main(
 ) -> None:
     """Measure and show."""
     with _folder(folder) as work:
-        simulation = DrivingSimulation(users=drives, first_day=DAY, types=(_TYPE,), events_per_drive=events)
+        simulation = DrivingSimulation(
+            users=drives, first_day=DAY, types=(_TYPE,), events_per_drive=events, users_per_part=drives
+        )
         root = work / "root"
         if not root.exists():
             write_driving_days(simulation, root)
