@@ -34,7 +34,7 @@ def published_file(tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition
             published = publish(connection, warehouse.files)
         return dg.MaterializeResult(
             metadata={
-                "dagster/uri": str(warehouse.files.published),
+                "file": dg.MetadataValue.path(warehouse.files.published),
                 "size (MB)": round(published.size_bytes / 1e6, 3),
                 "rows": sum(published.rows.values()),
                 "rows by table": dg.MetadataValue.json(published.rows),

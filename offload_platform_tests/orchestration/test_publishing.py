@@ -116,7 +116,7 @@ def test_the_asset_tells_what_it_published(automation: Automation, tmp_path: Pat
     assert event.asset_materialization is not None
     said = {name: value.value for name, value in event.asset_materialization.metadata.items()}
     published = tmp_path / "warehouse" / "published" / "offloads.duckdb"
-    assert said["dagster/uri"] == str(published)
+    assert said["file"] == str(published)
     with duckdb.connect(published, read_only=True) as connection:
         tables = connection.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
         counted = {t: connection.execute(f"SELECT count(*) FROM {t}").fetchall()[0][0] for (t,) in tables}
