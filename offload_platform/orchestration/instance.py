@@ -1,33 +1,24 @@
-"""The Dagster instance of a warehouse: where its runs and events are kept."""
+"""The Dagster instance of a warehouse: where its runs and events are kept, by the settings in `dagster.yaml`."""
 
 import os
+import shutil
 from pathlib import Path
 
 import dagster as dg
-import yaml
 
 from offload_platform.warehouse.files import WarehouseFiles
 
-_SETTINGS = {
-    "telemetry": {"enabled": False},
-    "concurrency": {"runs": {"max_concurrent_runs": 2}},
-    "run_monitoring": {"enabled": True},
-    "retention": {"sensor": {"purge_after_days": {"skipped": 2, "success": 30, "failure": 30}}},
-}
-_HEADER = """\
-# Settings of Dagster for this warehouse, written once; change them as you like.
-# Runs and events in Postgres instead of SQLite: https://docs.dagster.io/deployment/oss/dagster-yaml (storage).
-# Logs of runs in S3: compute_logs with module dagster_aws.s3.compute_log_manager, class S3ComputeLogManager.
-"""
+TEMPLATE = Path(__file__).with_name("dagster.yaml")
+"""The settings that a new instance begins with."""
 
 
 def dagster_home(files: WarehouseFiles) -> Path:
     """The instance's folder: `DAGSTER_HOME` where it is set, else one inside the warehouse; made if need be."""
     home = Path(os.environ.get("DAGSTER_HOME") or files.dagster_home).resolve()
     home.mkdir(parents=True, exist_ok=True)
-    settings = home / "dagster.yaml"
+    settings = home / TEMPLATE.name
     if not settings.exists():
-        settings.write_text(_HEADER + yaml.safe_dump(_SETTINGS, sort_keys=False), encoding="utf-8")
+        shutil.copyfile(TEMPLATE, settings)
     return home
 
 

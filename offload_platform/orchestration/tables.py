@@ -23,6 +23,9 @@ from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.load import load_partition
 from offload_platform.warehouse.tables import column_comment, column_type, provenance
 
+LOADS_POOL = "loads"
+"""Every load belongs to this pool, so that `dagster.yaml` bounds how many go on at once."""
+
 
 def subscribed_contracts(feed: Feed) -> list[Contract]:
     """Contracts of the offload types that a feed subscribes to."""
@@ -51,6 +54,7 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
         group_name=feed.name,
         owners=list(feed.owners),
         kinds={"s3" if feed.url.startswith("s3://") else "file", "polars", "duckdb"},
+        pool=LOADS_POOL,
         tags={"vendor": feed.vendor, "family": contract.family, "cadence": feed.cadence[contract.family].value},
         description=f"{contract.description}\n\nDelivered below `{feed.url}`. {contract.source}.",
         metadata={
