@@ -5,6 +5,7 @@ import dagster as dg
 from offload_platform.orchestration.arrivals import arrivals_of
 from offload_platform.orchestration.deliveries import owed_delivery
 from offload_platform.orchestration.publishing import publish_after_loads, published_file
+from offload_platform.orchestration.punctuality import on_time_checks
 from offload_platform.orchestration.resources import source_key, source_of, warehouse_in
 from offload_platform.orchestration.tables import subscribed_contracts, tables_of
 from offload_platform.settings import Settings
@@ -16,6 +17,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     owed = [owed_delivery(feed, contract) for feed in settings.feeds for contract in subscribed_contracts(feed)]
     return dg.Definitions(
         assets=[*owed, *tables, published_file(tables)],
+        asset_checks=[on_time_checks(feed) for feed in settings.feeds],
         sensors=[*(arrivals_of(feed) for feed in settings.feeds), publish_after_loads()],
         resources={
             "warehouse": warehouse_in(settings.warehouse),

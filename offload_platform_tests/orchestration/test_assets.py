@@ -16,6 +16,7 @@ from offload_platform.contracts.contract import Cadence
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.partitions import partition_key_of, partition_of, partitions_of
+from offload_platform.orchestration.punctuality import ON_TIME_CHECK
 from offload_platform.orchestration.reports import DRIFT_CHECK, QUARANTINE_CHECK, table
 from offload_platform.orchestration.resources import warehouse_in
 from offload_platform.settings import Feed, Settings
@@ -281,6 +282,10 @@ def test_the_graph(tmp_path: Path, feed_of: Make) -> None:
         for feed, types in (("acme", TYPES), ("sister", ("moments",)))
         for name in types
         for check in (QUARANTINE_CHECK, DRIFT_CHECK)
+    } | {
+        (f"{feed}/{name}/delivery", ON_TIME_CHECK)
+        for feed, types in (("acme", TYPES), ("sister", ("moments",)))
+        for name in types
     }
     assert {s.name for s in defs.sensors or ()} == {"acme_arrivals", "sister_arrivals", "publish_after_loads"}
 
