@@ -51,6 +51,21 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Window:
+    """How far each snapshot of events reaches back, and when the absence of an event from it says something.
+
+    An event that the snapshot before held is withdrawn when it is absent although its subject is present, and it is not
+    older than `reach` less `guard`: the edge of the window need not be sharp. A subject, told by the columns `subject`,
+    is present where one of the offload types `witnesses` has a row of it in the same snapshot.
+    """
+
+    reach: timedelta
+    guard: timedelta
+    subject: tuple[str, ...]
+    witnesses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CsvFormat:
     """Wire format of a part: CSV as in RFC 4180, with a header in each part.
 
@@ -90,7 +105,7 @@ class Contract:
     `key` is the natural key inside one delivery. `family` names the vendor's delivery rhythm, to which a feed
     gives a cadence. `remarks` are rules whose failure is reported while the row is kept.
     `stamp_columns` follow from the name of the delivery. `views` ship with the table. `event_time` is the column that
-    says when what a row tells happened. `references` name what rows refer to.
+    says when what a row tells happened. `references` name what rows refer to. `window` is that of snapshots of events.
     """
 
     vendor: str
@@ -106,6 +121,7 @@ class Contract:
     content: Content = Content.SNAPSHOT
     event_time: str | None = None
     references: tuple[Reference, ...] = ()
+    window: Window | None = None
 
     @property
     def table(self) -> str:

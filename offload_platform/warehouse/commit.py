@@ -70,7 +70,7 @@ def replace_partition(
             _insert_quarantine(connection, partition, staged.delivery, part)
             _insert_drift(connection, partition, staged.delivery, part)
         _insert_ledger(connection, partition, choice, staged, first_loaded)
-        _insert_receipt(connection, partition, run_id)
+        _insert_receipt(connection, partition, staged.delivery, run_id)
         _prove(connection, partition, staged)
         connection.execute("COMMIT")
     except BaseException:
@@ -236,7 +236,9 @@ def _delivery_account(delivery: Delivery) -> list[Any]:
     return [delivery.app_id, delivery.stamp, delivery.folder, delivery.fingerprint]
 
 
-def _insert_receipt(connection: duckdb.DuckDBPyConnection, partition: Partition, run_id: str) -> None:
+def _insert_receipt(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, run_id: str
+) -> None:
     connection.execute(
         """
         INSERT INTO ops.receipts BY NAME
@@ -249,7 +251,8 @@ def _insert_receipt(connection: duckdb.DuckDBPyConnection, partition: Partition,
                     rows_loaded: rows_loaded, rows_quarantined: rows_quarantined,
                     quarantined_by_reason: quarantined_by_reason
                 } ORDER BY object_key
-            ) AS parts
+            ) AS parts,
+            delivery_stamp, ?::TIMESTAMPTZ AS arrived_at
         FROM ops.ledger
         WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? AND offload_type = ? AND status = 'loaded'
         GROUP BY ALL
@@ -257,6 +260,7 @@ def _insert_receipt(connection: duckdb.DuckDBPyConnection, partition: Partition,
         [
             run_id,
             datetime.now(UTC),
+            delivery.arrived_at,
             partition.feed,
             partition.start,
             partition.end,

@@ -1,17 +1,22 @@
 """Reads the ledger: what is loaded, and what the published file holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 
+from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery
+from offload_platform.warehouse.tables import has_table, quoted, table_name
 
 
 @dataclass(frozen=True)
 class TableStatus:
-    """What the warehouse holds of one feed's offload type; counts are of the current partitions."""
+    """What the warehouse holds of one feed's offload type; counts are of the current partitions.
+
+    `last_load_at` is when the last load was committed.
+    """
 
     feed: str
     offload_type: str
@@ -22,6 +27,7 @@ class TableStatus:
     rows_loaded: int
     rows_quarantined: int
     drift: int
+    last_load_at: datetime
 
 
 class LoadedDeliveries:
@@ -38,7 +44,7 @@ class LoadedDeliveries:
 
 def loaded_deliveries(connection: duckdb.DuckDBPyConnection) -> LoadedDeliveries:
     """Which deliveries the ledger says are loaded; none before the first load."""
-    if not _has_ledger(connection):
+    if not has_ledger(connection):
         return LoadedDeliveries({})
     found = connection.execute(
         "SELECT DISTINCT feed, offload_type, delivery_folder, delivery_stamp, delivery_fingerprint FROM ops.ledger "
@@ -49,20 +55,36 @@ def loaded_deliveries(connection: duckdb.DuckDBPyConnection) -> LoadedDeliveries
 
 def table_status(connection: duckdb.DuckDBPyConnection) -> list[TableStatus]:
     """Status of every feed and offload type that has been loaded."""
-    if not _has_ledger(connection):
+    if not has_ledger(connection):
         return []
     found = connection.execute(
         """
         SELECT feed, offload_type, count(DISTINCT partition), max(partition), max(delivery_stamp),
             sum(rows_in)::BIGINT, sum(rows_loaded)::BIGINT, sum(rows_quarantined)::BIGINT,
-            (SELECT count(*) FROM ops.drift AS d WHERE d.feed = l.feed AND d.offload_type = l.offload_type)
+            (SELECT count(*) FROM ops.drift AS d WHERE d.feed = l.feed AND d.offload_type = l.offload_type),
+            (SELECT max(committed_at) FROM ops.receipts AS r WHERE r.feed = l.feed AND r.offload_type = l.offload_type)
         FROM ops.ledger AS l WHERE status = 'loaded' GROUP BY feed, offload_type ORDER BY feed, offload_type
         """
     ).fetchall()
     return [TableStatus(*row) for row in found]
 
 
-def _has_ledger(connection: duckdb.DuckDBPyConnection) -> bool:
+def newest_events(
+    connection: duckdb.DuckDBPyConnection, contracts: Iterable[Contract]
+) -> dict[tuple[str, str], datetime]:
+    """When the newest loaded event happened, by feed and offload type, for the types that tell of events."""
+    found = {}
+    for contract in contracts:
+        if contract.event_time is not None and has_table(connection, contract):
+            newest = connection.execute(
+                f"SELECT feed, max({quoted(contract.event_time)}) FROM {table_name(contract)} GROUP BY feed"
+            ).fetchall()
+            found.update({(feed, contract.offload_type): at for feed, at in newest if at is not None})
+    return found
+
+
+def has_ledger(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether anything was ever loaded."""
     return bool(
         connection.execute(
             "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'ops' AND table_name = 'ledger'"

@@ -105,6 +105,8 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
                 "rows_loaded BIGINT, rows_quarantined BIGINT, quarantined_by_reason MAP(VARCHAR, BIGINT))[]",
                 "The parts of the delivery, each balanced.",
             ),
+            "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
+            "arrived_at": ("TIMESTAMPTZ", "When the store last saw this version of the delivery change (UTC)."),
         },
     ),
     "contracts": (
@@ -202,6 +204,34 @@ def insert_ops(connection: duckdb.DuckDBPyConnection, table: str, values: Sequen
     """Insert one row into a table of `ops`: values in the order of `OPS_TABLES`; the columns left over are null."""
     names = ", ".join(quoted(name) for name in list(OPS_TABLES[table][1])[: len(values)])
     connection.execute(f"INSERT INTO ops.{quoted(table)} ({names}) VALUES ({', '.join('?' * len(values))})", values)
+
+
+def ops_rows(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    """SQL of all rows of a table of `ops`; a column that a file of an older version lacks is null."""
+    present = {
+        column
+        for (column,) in _rows(
+            connection,
+            "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'ops' AND table_name = ?",
+            [table],
+        )
+    }
+    columns = [
+        quoted(name) if name in present else f"CAST(NULL AS {kind}) AS {quoted(name)}"
+        for name, (kind, _) in OPS_TABLES[table][1].items()
+    ]
+    return f"SELECT {', '.join(columns)} FROM ops.{quoted(table)}"
+
+
+def has_table(connection: duckdb.DuckDBPyConnection, contract: Contract) -> bool:
+    """Whether the table of a contract is there."""
+    return bool(
+        _rows(
+            connection,
+            "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?",
+            [contract.vendor, contract.table],
+        )
+    )
 
 
 def ensure_table(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:

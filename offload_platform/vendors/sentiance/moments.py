@@ -57,6 +57,7 @@ CONTRACT = Contract(
     family=LIFESTYLE,
     rows=Moments,
     event_time="start_at",
+    window=shared.WINDOW,
     key=("app_id", "user_id", "moment_id", "start_at", "meta_name"),
     source="Offloads document, section Moments",
     remarks=shared.timeline_remarks(),

@@ -1,11 +1,12 @@
-"""Columns that every Sentiance offload type begins with, and sources that several contracts cite."""
+"""What several Sentiance contracts share: columns, sources that they cite, and the window of a snapshot's events."""
 
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import View
+from offload_platform.contracts.contract import View, Window
 from offload_platform.contracts.readers import (
     Computed,
     InstantCell,
@@ -23,6 +24,14 @@ from offload_platform.vendors.sentiance.vocabulary import TRANSPORT_MODES
 LIFESTYLE_MODEL = "Sentiance data model 0.1.2, sheet lifestyle"
 SAMPLE_2019 = "Sentiance sample of 2019-01-14"
 OPEN_MARKS = ("-", "-1")
+# Nine weeks, of users who were active in the last week (offloads document). Whether the vendor cuts on start, end or
+# local day is not known, hence the guard. Only a stay or a trip shows that a user was active.
+WINDOW = Window(
+    reach=timedelta(days=63),
+    guard=timedelta(days=1),
+    subject=("app_id", "user_id"),
+    witnesses=("stationaries", "transports"),
+)
 
 
 def user_id() -> Any:

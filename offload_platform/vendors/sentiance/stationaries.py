@@ -125,6 +125,7 @@ CONTRACT = Contract(
     family=LIFESTYLE,
     rows=Stationaries,
     event_time="start_at",
+    window=shared.WINDOW,
     key=("app_id", "user_id", "start_at"),
     source="Offloads document, section Stationaries",
     remarks=shared.timeline_remarks(),

@@ -37,6 +37,7 @@ CONTRACT = Contract(
     family=LIFESTYLE,
     rows=Transports,
     event_time="start_at",
+    window=shared.WINDOW,
     key=("app_id", "user_id", "start_at"),
     source="Offloads document, section Transports",
     remarks=shared.timeline_remarks() | shared.waypoint_remarks(),
