@@ -134,6 +134,12 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture(scope="session")
+def vendor_and_warehouse() -> Callable[[Path], tuple[VendorFolder, Warehouse]]:
+    """Makes a vendor's folder and a warehouse below a folder, for fixtures that serve several tests."""
+    return lambda folder: (VendorFolder(folder / "delivered"), Warehouse(folder / "warehouse"))
+
+
+@pytest.fixture(scope="session")
 def feed_of() -> Callable[..., Feed]:
     """Makes a feed of a URL; everything else has a value that can be overridden."""
 

@@ -18,8 +18,19 @@ ROOMS: dict[str, set[str]] = {
     "landing": {"quality", "settings", "vendors", "contracts"},
     "warehouse": {"landing", "quality", "settings", "vendors", "contracts"},
     "orchestration": {"warehouse", "landing", "quality", "settings", "vendors", "contracts"},
+    "scorecard_files": {"warehouse", "settings", "vendors"},
     "demo": {"orchestration", "warehouse", "landing", "settings", "simulator"},
-    "cli": {"demo", "orchestration", "warehouse", "landing", "settings", "simulator", "vendors", "contracts"},
+    "cli": {
+        "demo",
+        "scorecard_files",
+        "orchestration",
+        "warehouse",
+        "landing",
+        "settings",
+        "simulator",
+        "vendors",
+        "contracts",
+    },
     "definitions": {"orchestration", "settings"},
 }
 """What each room may import, from the ground floor up."""
