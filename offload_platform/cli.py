@@ -1,4 +1,4 @@
-"""The `offload` command: run, plan, status, doctor, simulate, demo, dev.
+"""The `offload` command: run, plan, status, scorecard, doctor, simulate, demo, dev.
 
 Here: what people type and read. The work is done in the rooms below; Dagster is imported only by commands that need it.
 """
@@ -47,6 +47,7 @@ LastOption = Annotated[
     datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day of stamps to look at.")
 ]
 PROBLEM_EXIT, USAGE_EXIT = 1, 2
+_DAYS_SHOWN, _DELIVERIES_SHOWN = 8, 10
 
 
 class Family(StrEnum):
@@ -171,18 +172,29 @@ def plan(
 
 
 @app.command()
-def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOption = False) -> None:
-    """Show what is loaded, what waits, and how old the published file is."""
+def status(
+    feeds: FeedsOption = None,
+    feed: FeedOption = None,
+    clocks: Annotated[
+        bool, typer.Option("--clocks", help="Show how new events, deliveries and loads are, and when the next is due.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show whether the vendor has delivered, what is loaded and what waits, and how old the published file is."""
     from offload_platform.orchestration.run import plan as make_plan
-    from offload_platform.warehouse.ledger import table_status
+    from offload_platform.orchestration.standing import standings
+    from offload_platform.orchestration.tables import subscribed_contracts
+    from offload_platform.warehouse.ledger import newest_events, table_status
 
     settings = _settings(feeds)
     chosen = _chosen(settings, feed)
-    names = {f.name for f in chosen}
+    contracts = {(c.vendor, c.offload_type): c for one in chosen for c in subscribed_contracts(one)}
     with _reading_published(settings) as connection:
-        tables = [t for t in table_status(connection) if t.feed in names] if connection else []
+        tables = table_status(connection) if connection else []
+        events = newest_events(connection, contracts.values()) if connection and (clocks or as_json) else {}
     with _err.status("Listing deliveries …"):
         plan = make_plan(settings, chosen)
+    stand = standings(chosen, plan, tables, events, datetime.now(UTC))
     published = _published(settings)
     published_at = datetime.fromtimestamp(published.stat().st_mtime, UTC) if published.exists() else None
     if as_json:
@@ -190,7 +202,7 @@ def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
             {
                 "published": str(published) if published_at else None,
                 "published_at": published_at,
-                "tables": [asdict(t) for t in tables],
+                "tables": [s.said for s in stand],
                 "waiting": [
                     {"feed": p.feed.name, "offload_type": p.offload_type, "partition": p.partition} for p in plan.loads
                 ],
@@ -200,20 +212,12 @@ def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
             }
         )
         return _exit_if_unlisted(plan)
-    for name in dict.fromkeys(t.feed for t in tables):
-        table = _table(name, "type", "partitions>", "newest", "rows in>", "loaded>", "quarantined>", "drift>")
-        for t in tables:
-            if t.feed == name:
-                table.add_row(
-                    t.offload_type,
-                    f"{t.partitions:,}",
-                    t.newest_partition,
-                    f"{t.rows_in:,}",
-                    f"{t.rows_loaded:,}",
-                    _warned(t.rows_quarantined),
-                    _warned(t.drift),
-                )
-        _out.print(table)
+    for one in chosen:
+        of_feed = [s for s in stand if s.feed == one.name]
+        _show_standing(one.name, of_feed)
+        if clocks:
+            _show_clocks(of_feed)
+        _show_missing(of_feed)
     if published_at:
         _out.print(f"Published {published_at:%Y-%m-%d %H:%M:%S} UTC: {published}", soft_wrap=True)
     else:
@@ -226,6 +230,55 @@ def status(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOpti
         _out.print("Every complete delivery is loaded.")
     _show_remarks(plan)
     _exit_if_unlisted(plan)
+
+
+@app.command()
+def scorecard(
+    feeds: FeedsOption = None,
+    feed: FeedOption = None,
+    offload_type: TypeOption = None,
+    first: FirstOption = None,
+    last: LastOption = None,
+    out: Annotated[Path | None, typer.Option(help="Write a file for the vendor: .html, .csv or .json.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how punctual and how good a vendor's deliveries were; with --out, as a file that holds no personal data."""
+    from offload_platform import scorecard_files as files
+    from offload_platform.orchestration.tables import subscribed_contracts
+    from offload_platform.warehouse.scorecard import score
+
+    if out and out.suffix not in files.FORMATS:
+        raise typer.BadParameter(f"{out}: the name must end in {', '.join(files.FORMATS)}", param_hint="--out")
+    settings = _settings(feeds)
+    chosen = _chosen(settings, feed)
+    _check_types(chosen, offload_type)
+    now = datetime.now(UTC)
+    days = (first.date() if first else None, last.date() if last else None)
+    deliveries, unlisted = [], {}
+    with _reading_published(settings) as connection:
+        for one in chosen:
+            with _err.status(f"Scoring {one.name} …"):
+                listed = _listed_unsettled(one, now)
+                if isinstance(listed, LandingError):
+                    unlisted[one.name] = str(listed)
+                    listed = None
+                for contract in subscribed_contracts(one):
+                    if not offload_type or contract.offload_type in offload_type:
+                        deliveries += score(connection, one, contract, listed, now, *days)
+    card = files.Scorecard(chosen, tuple(deliveries), now, *days)
+    if out:
+        files.write(card, out)
+    if as_json:
+        _print_json(files.said(card) | {"unlisted": unlisted})
+    elif out:
+        _out.print(f"Written: {out}", soft_wrap=True)
+    else:
+        _show_scorecard(card)
+    if unlisted and not as_json:
+        for error in unlisted.values():
+            _out.print(f"[red]not listed:[/red] {escape(error)}", soft_wrap=True)
+    if unlisted:
+        raise typer.Exit(PROBLEM_EXIT)
 
 
 @app.command()
@@ -473,6 +526,130 @@ def _show_run(
         _out.print("Nothing to publish yet. Next: [bold]offload doctor[/bold]")
     if any(o.rows_quarantined for o in succeeded):
         _out.print("Quarantined rows: [bold]SELECT * FROM ops.quarantine[/bold] in the published file.")
+
+
+def _show_standing(feed: str, standings: Sequence[Any]) -> None:
+    headers = ("type", "partitions>", "newest", "rows in>", "loaded>", "quarantined>", "drift>", "vendor", "load")
+    table = _table(feed, *headers)
+    for s in standings:
+        t = s.table
+        table.add_row(
+            s.offload_type,
+            f"{t.partitions:,}" if t else "0",
+            t.newest_partition if t else "–",
+            f"{t.rows_in:,}" if t else "0",
+            f"{t.rows_loaded:,}" if t else "0",
+            _warned(t.rows_quarantined if t else 0),
+            _warned(t.drift if t else 0),
+            _vendor_in_colour(s.vendor),
+            f"[yellow]{s.load_in_words}[/yellow]" if s.to_load or s.incomplete else s.load_in_words,
+        )
+    _out.print(table)
+
+
+def _vendor_in_colour(vendor: Any) -> str:
+    if vendor is None:
+        return "not known"
+    colour = "red" if vendor.is_overdue else "yellow" if vendor.is_late else None
+    return f"[{colour}]{vendor.in_words}[/{colour}]" if colour else vendor.in_words
+
+
+def _show_clocks(standings: Sequence[Any]) -> None:
+    table = _table(None, "type", "newest event", "newest delivery", "last load", "next delivery due")
+    for s in standings:
+        table.add_row(
+            s.offload_type,
+            *(
+                f"{at:%Y-%m-%d %H:%M}" if at else "–"
+                for at in (
+                    s.newest_event_at,
+                    s.vendor.newest if s.vendor else None,
+                    s.table.last_load_at if s.table else None,
+                    s.vendor.due if s.vendor else None,
+                )
+            ),
+        )
+    _out.print(table)
+    _out.print("[dim]UTC. Old events in a new delivery: a silent app. An old delivery: a silent vendor.[/dim]")
+
+
+def _show_missing(standings: Sequence[Any]) -> None:
+    by_days: dict[tuple[date, ...], list[str]] = {}
+    for s in standings:
+        if s.vendor and s.vendor.missing:
+            by_days.setdefault(s.vendor.missing, []).append(s.offload_type)
+    for days, types in by_days.items():
+        shown = ", ".join(map(str, days[-_DAYS_SHOWN:]))
+        before = f"{len(days) - _DAYS_SHOWN:,} earlier ones, " if len(days) > _DAYS_SHOWN else ""
+        _out.print(
+            f"[yellow]missing:[/yellow] {before}{shown}: {_some(types)} of {standings[0].feed}; ask the vendor",
+            soft_wrap=True,
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _listed_unsettled(feed: Feed, now: datetime) -> Any:
+    """What the feed's root holds; what is whole counts without waiting for it to settle. Or why it is not known."""
+    from offload_platform.landing.deliveries import discover
+    from offload_platform.landing.store import DeliveryStore
+
+    try:
+        objects = DeliveryStore(feed).list_objects(identify=lambda _: False)
+    except LandingError as error:
+        return error
+    return discover(feed.model_copy(update={"settle_hours": 0.0}), objects, now)
+
+
+def _show_scorecard(card: Any) -> None:
+    from offload_platform.scorecard_files import hours, share
+    from offload_platform.warehouse.scorecard import totals, worst
+
+    headers = ["type", "due>", "on time>", "median>", "worst>", "missing>", "incomplete>", "again>"]
+    headers += ["quarantined>", "drift>", "withdrawn>"]
+    for feed in card.feeds:
+        of_feed = [d for d in card.deliveries if d.feed == feed.name]
+        if not of_feed:
+            _out.print(f"[bold]{feed.name}[/bold]: nothing was due")
+            continue
+        table = _table(feed.name, *headers)
+        for t in totals(of_feed):
+            table.add_row(
+                t.offload_type,
+                f"{t.expected:,}",
+                share(t.on_time_share),
+                hours(t.median_hours_late),
+                hours(t.worst_hours_late),
+                _warned(t.missing),
+                _warned(t.incomplete_folders),
+                _warned(t.redeliveries),
+                share(t.quarantined_share),
+                _warned(t.drift),
+                share(t.withdrawn_share),
+            )
+        _out.print(table)
+        together: dict[tuple[Any, ...], list[str]] = {}
+        for d in worst(of_feed):
+            together.setdefault((d.expected_at, d.outcome, d.due, d.arrived_at, d.hours_late), []).append(
+                d.offload_type
+            )
+        if together:
+            table = _table(None, "not on time", "expected", "", "due", "arrived", "late>")
+            for (expected_at, outcome, *times, late), types in list(together.items())[:_DELIVERIES_SHOWN]:
+                table.add_row(
+                    _some(types),
+                    f"{expected_at:%Y-%m-%d}",
+                    outcome.value,
+                    *(f"{at:%Y-%m-%d %H:%M}" if at else "–" for at in times),
+                    hours(late),
+                )
+            _out.print(table)
+    _out.print(
+        "[dim]median, worst: after it was due; again: re-deliveries; quarantined: of rows; withdrawn: of events that "
+        "could have been repeated. A file for the vendor: --out FILE.html[/dim]"
+    )
 
 
 def _grouped(outcomes: Sequence[Any], by_type: bool) -> Iterator[tuple[str, list[Any]]]:

@@ -1,6 +1,7 @@
 """The `offload` command: what it says in JSON, its exit codes, and the next step for each problem."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,10 +101,32 @@ def test_status_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, of
     feeds = configured()
     before = offload("status", "--feeds", feeds, "--json")
     assert before.code == 0
-    assert before.json == {
+    shown = before.json
+    vendor = shown["tables"][0]["vendor"]
+    assert vendor.pop("hours_late") > 24
+    assert vendor == {"state": "overdue", "next_due": "2018-12-16 12:05:54.499000+00:00", "missing": []}
+    assert shown == {
         "published": None,
         "published_at": None,
-        "tables": [],
+        "tables": [
+            {
+                "feed": "acme",
+                "offload_type": "segments",
+                "partitions": 0,
+                "newest_partition": None,
+                "newest_stamp": None,
+                "rows_in": 0,
+                "rows_loaded": 0,
+                "rows_quarantined": 0,
+                "drift": 0,
+                "to_load": 1,
+                "incomplete": 0,
+                "vendor": vendor,
+                "newest_event_at": None,
+                "newest_delivery_at": "2018-12-08 15:05:54.499000+00:00",
+                "last_load_at": None,
+            }
+        ],
         "waiting": [{"feed": "acme", "offload_type": "segments", "partition": "2018-12-08"}],
         "incomplete": [],
         "unlisted": {},
@@ -115,20 +138,155 @@ def test_status_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, of
     assert after["published"] == str(tmp_path / "warehouse" / "published" / "offloads.duckdb")
     assert datetime.fromisoformat(after["published_at"]) <= datetime.now(UTC)
     assert after["waiting"] == []
-    assert after["tables"] == [
-        {
-            "feed": "acme",
-            "offload_type": "segments",
-            "partitions": 1,
-            "newest_partition": "2018-12-08",
-            "newest_stamp": "2018-12-08 15:05:54.499000+00:00",
-            "rows_in": 2,
-            "rows_loaded": 1,
-            "rows_quarantined": 1,
-            "drift": 0,
-        }
-    ]
+    [table] = after["tables"]
+    assert datetime.fromisoformat(table.pop("last_load_at")) <= datetime.fromisoformat(after["published_at"])
+    assert table.pop("vendor")["state"] == "overdue"
+    assert table == {
+        "feed": "acme",
+        "offload_type": "segments",
+        "partitions": 1,
+        "newest_partition": "2018-12-08",
+        "newest_stamp": "2018-12-08 15:05:54.499000+00:00",
+        "rows_in": 2,
+        "rows_loaded": 1,
+        "rows_quarantined": 1,
+        "drift": 0,
+        "to_load": 0,
+        "incomplete": 0,
+        "newest_event_at": None,
+        "newest_delivery_at": "2018-12-08 15:05:54.499000+00:00",
+    }
     assert "Every complete delivery is loaded." in offload("status", "--feeds", feeds).out
+
+
+def row_of(shown: str, offload_type: str) -> str:
+    [line] = [line for line in shown.splitlines() if line.startswith(offload_type)]
+    return " ".join(line.split())
+
+
+def test_status_tells_a_late_vendor_from_a_load_that_waits(
+    vendor_folder: Any, configured: Make, offload: Make, tmp_path: Path
+) -> None:
+    """A week is missing while the rest is loaded; a delivery is cut; a type never came; a root cannot be listed."""
+    saturday = datetime.now(UTC) - timedelta(days=22)
+    start = {"start": saturday.date(), "types": ("segments",)}
+    feeds = configured(**start)
+    vendor_folder.part(saturday, [GOOD_ROW])
+    vendor_folder.part(saturday + timedelta(days=14), [GOOD_ROW])
+    shown = offload("status", "--feeds", feeds).out
+    assert row_of(shown, "segments").endswith("0 – 0 0 0 0 on time 2 to load")
+    assert offload("run", "--feeds", feeds).code == 0
+    shown = offload("status", "--feeds", feeds).out
+    assert row_of(shown, "segments").endswith("on time up to date")
+    assert f"missing: {(saturday + timedelta(days=7)).date()}: segments of acme; ask the vendor" in shown
+
+    vendor_folder.part(saturday + timedelta(days=21), [GOOD_ROW], number=1)
+    later = offload("status", "--feeds", feeds, "--json").json
+    [table] = later["tables"]
+    assert (table["vendor"]["state"], table["incomplete"], table["to_load"]) == ("on time", 1, 0)
+    assert table["vendor"]["missing"] == [str((saturday + timedelta(days=7)).date())]
+    assert "1 incomplete" in offload("status", "--feeds", feeds).out
+
+    never = configured(**start | {"types": ("segments", "moments")})
+    shown = offload("status", "--feeds", never).out
+    assert row_of(shown, "moments").endswith("0 – 0 0 0 0 never nothing there")
+    gone = configured(**start | {"url": (tmp_path / "gone").as_uri()})
+    shown = offload("status", "--feeds", gone).out
+    assert row_of(shown, "segments").endswith("not known not known")
+
+
+def test_the_three_clocks(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    moments = "user_id,metadata_user_id,start,end,duration,moment_definition_id,meta"
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    started = ("2018-12-05T10:00:00+01:00", "2018-12-06T23:30:00-08:00", "2018-12-07T01:00:00+00:00")
+    rows = [f"{ANN},,{at},-,-1,asleep," for at in started]
+    vendor_folder.part("2018-12-08", rows, offload_type="moments", header=moments)
+    feeds = configured(types=("segments", "moments"))
+    assert offload("run", "--feeds", feeds).code == 0
+    loaded_at = datetime.now(UTC)
+    tables = {t["offload_type"]: t for t in offload("status", "--feeds", feeds, "--json").json["tables"]}
+    assert tables["moments"]["newest_event_at"] == "2018-12-07 07:30:00+00:00"
+    assert tables["segments"]["newest_event_at"] is None
+    for table in tables.values():
+        assert table["newest_delivery_at"] == "2018-12-08 15:05:54.499000+00:00"
+        assert abs(datetime.fromisoformat(table["last_load_at"]) - loaded_at) < timedelta(minutes=2)
+    assert "newest event" not in offload("status", "--feeds", feeds).out
+    clocks = offload("status", "--feeds", feeds, "--clocks").out.partition("newest event")[2]
+    assert row_of(clocks, "moments").startswith("moments 2018-12-07 07:30 2018-12-08 15:05 ")
+    assert row_of(clocks, "moments").endswith(" 2018-12-16 12:05")
+    assert row_of(clocks, "segments").startswith("segments – 2018-12-08 15:05 ")
+
+
+def test_the_scorecard_in_words_json_and_files(
+    vendor_folder: Any, configured: Make, offload: Make, tmp_path: Path
+) -> None:
+    for day in ("2018-12-08", "2018-12-22"):
+        vendor_folder.part(day, [GOOD_ROW, "x,,y"])
+    feeds = configured()
+    before = offload("scorecard", "--feeds", feeds, "--json").json
+    assert [d["outcome"] for d in before["deliveries"]][:3] == ["not loaded", "missing", "not loaded"]
+    assert offload("run", "--feeds", feeds).code == 0
+    narrowed = ("--feeds", feeds, "--from", "2018-12-01", "--to", "2018-12-31", "--type", "segments")
+    said = offload("scorecard", *narrowed, "--json")
+    assert said.code == 0
+    assert set(said.json) == {"made_at", "first", "last", "rules", "totals", "by_month", "deliveries", "unlisted"}
+    assert [d["outcome"] for d in said.json["deliveries"]] == ["loaded", "missing", "loaded", "missing"]
+    [total] = said.json["totals"]
+    assert (total["expected"], total["missing"], total["rows_in"], total["rows_quarantined"]) == (4, 2, 4, 2)
+    shown = offload("scorecard", *narrowed).out
+    assert row_of(shown.partition("not on time")[0], "segments").startswith("segments 4 0 % ")
+    assert "50.0 %" in shown
+    assert "2018-12-15 missing 2018-12-16 12:05 – –" in " ".join(shown.split())
+    for name in ("card.html", "card.csv", "card.json"):
+        written = offload("scorecard", *narrowed, "--out", tmp_path / name)
+        assert (written.code, "Written: " in written.out) == (0, True)
+        text = (tmp_path / name).read_text()
+        assert "12_22_2018_15_05_54_499" in text
+        assert ANN not in text
+
+
+def test_a_scorecard_of_another_kind_of_file_is_refused_before_any_work(
+    configured: Make, offload: Make, tmp_path: Path
+) -> None:
+    said = offload("scorecard", "--feeds", configured(), "--out", tmp_path / "card.pdf")
+    assert said.code == 2
+    assert "must end in .html, .csv, .json" in " ".join(said.err.split())
+
+
+def test_a_scorecard_without_a_listing_blames_nobody(
+    vendor_folder: Any, configured: Make, offload: Make, tmp_path: Path
+) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    assert offload("run", "--feeds", configured()).code == 0
+    said = offload("scorecard", "--feeds", configured(url=(tmp_path / "gone").as_uri()), "--json")
+    assert said.code == 1
+    assert {d["outcome"] for d in said.json["deliveries"]} == {"loaded", "not known"}
+    assert "check the url of the feed" in said.json["unlisted"]["acme"]
+    shown = offload("scorecard", "--feeds", configured(url=(tmp_path / "gone").as_uri()))
+    assert (shown.code, "not listed: acme: " in shown.out) == (1, True)
+
+
+def test_tables_are_readable_in_120_columns(vendor_folder: Any, configured: Make, offload: Make) -> None:
+    day = "2018_12_08_9f01c2e1-1559-4f3f-af33-0551a754ba4d"
+    types = ("mapped_waypoints_realtime", "driving_events_realtime")
+    for offload_type in types:
+        marker = vendor_folder.root / day / OTHER_APP_ID / f"{offload_type}.{OTHER_APP_ID}.json" / "_SUCCESS"
+        marker.parent.mkdir(parents=True)
+        marker.touch()
+    feeds = configured(types=types, cadence={"driving": "daily"}, app_id=OTHER_APP_ID)
+    assert offload("run", "--feeds", feeds).code == 0
+    for command in (("status", "--clocks"), ("scorecard", "--to", "2018-12-20")):
+        shown = subprocess.run(
+            [sys.executable, "-m", "offload_platform.cli", *command, "--feeds", feeds],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"COLUMNS": "120"},
+        ).stdout
+        rows = [line for line in shown.splitlines() if line.startswith(types)]
+        assert len(rows) >= 3
+        assert all(len(line) <= 120 for line in rows)
+        assert all(len(line.split()) > 5 for line in rows), "no line is folded"
 
 
 def findings(said: Any) -> dict[str, tuple[str, str, str | None]]:
@@ -356,7 +514,7 @@ def test_the_installed_command(tmp_path: Path) -> None:
     assert "no such file. Copy feeds.example.yaml" in " ".join(said.stderr.split())
     assert said.stdout == ""
     helped = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
-    assert all(name in helped.stdout for name in ("run", "status", "doctor", "simulate", "demo", "dev"))
+    assert all(name in helped.stdout for name in ("run", "status", "scorecard", "doctor", "simulate", "demo", "dev"))
 
 
 def test_json_keeps_other_scripts(offload: Make, configured: Make, vendor_folder: Any) -> None:
