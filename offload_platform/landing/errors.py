@@ -1,5 +1,7 @@
 """What can go wrong between the bucket and the staged rows. Every message says what to do next."""
 
+from collections.abc import Mapping, Sequence
+
 
 class LandingError(Exception):
     """A delivery could not be landed; nothing of it reaches the warehouse."""
@@ -19,3 +21,28 @@ class DamagedBody(LandingError):
 
 class UntrustedPart(LandingError):
     """A part whose rows cannot be told apart safely: no header, a missing key column, another encoding."""
+
+
+class MostlyBad(UntrustedPart):
+    """A part too many of whose rows break the contract, as found when it was given up.
+
+    `rows` were read by then and `broken` of them break the contract; `reasons` counts these by reason (a row with two
+    reasons counts under both), and `sample` holds the first of them as line, reasons and the beginning of the row.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str,
+        rows: int,
+        broken: int,
+        reasons: Mapping[str, int],
+        sample: Sequence[tuple[int, list[str], str]],
+    ) -> None:
+        super().__init__(message)
+        self.key = key
+        self.rows = rows
+        self.broken = broken
+        self.reasons = reasons
+        self.sample = sample

@@ -16,7 +16,7 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery, Part
 from offload_platform.landing import json_lines, records
 from offload_platform.landing.decompress import chunks, is_gzip
-from offload_platform.landing.errors import DamagedBody, UntrustedPart
+from offload_platform.landing.errors import DamagedBody, MostlyBad
 from offload_platform.landing.fingerprint import Fingerprint, header_drift, read_fingerprint
 from offload_platform.landing.store import DeliveryStore, etag_is_md5
 from offload_platform.quality.conform import Conformer
@@ -26,6 +26,8 @@ from offload_platform.quality.validate import validate
 
 _FETCHES_OF_A_DAMAGED_PART = 2
 _WORKERS = 2
+_SAMPLE_ROWS = 10
+_SAMPLE_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class StagedPart:
     """One part, staged. Files are Arrow IPC: rows with the contract's columns and `line`, and quarantined rows.
 
     `lines` counts physical lines after the header, `rows_in` records; `reasons` counts quarantined rows by reason (a
-    row with two reasons counts under both).
+    row with two reasons counts under both), and `sample` holds the first of them as line, reasons and the beginning of
+    the row as delivered.
     """
 
     part: Part
@@ -44,6 +47,7 @@ class StagedPart:
     loaded: int
     quarantined: int
     reasons: dict[str, int]
+    sample: list[tuple[int, list[str], str]]
     drift: list[Drift]
     row_files: tuple[Path, ...]
     quarantine_files: tuple[Path, ...]
@@ -149,6 +153,7 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, spool: 
         loaded=tally.loaded,
         quarantined=tally.quarantined,
         reasons=dict(sorted(tally.reasons.items())),
+        sample=tally.sample,
         drift=tally.all_drift(fingerprint),
         row_files=tuple(tally.row_files),
         quarantine_files=tuple(tally.quarantine_files),
@@ -209,10 +214,15 @@ def _refuse_if_mostly_bad(store: DeliveryStore, part: Part, tally: "_Tally") -> 
     limit = threshold.refuse_above
     if tally.quarantined >= threshold.refuse_from_rows and tally.quarantined > limit * rows:
         reason, count = tally.reasons.most_common(1)[0]
-        raise UntrustedPart(
+        raise MostlyBad(
             f"{part.key}: {tally.quarantined:,} of the first {rows:,} rows break the contract, more than the limit of "
-            f"{limit:.0%}; most often {reason!r} ({count:,} rows), first at line {tally.first_bad_line:,}. Ask the "
-            "vendor, mend the contract, or raise checks.quarantine.refuse_above of the feed."
+            f"{limit:.0%}; most often {reason!r} ({count:,} rows), first at line {tally.sample[0][0]:,}. Ask the "
+            "vendor, mend the contract, or raise checks.quarantine.refuse_above of the feed.",
+            key=part.key,
+            rows=rows,
+            broken=tally.quarantined,
+            reasons=tally.reasons,
+            sample=tally.sample,
         )
 
 
@@ -229,8 +239,8 @@ class _Tally:
     quarantined: int = 0
     line_feeds: int = 0
     carriage_returns: int = 0
-    first_bad_line: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    sample: list[tuple[int, list[str], str]] = field(default_factory=list)
     row_files: list[Path] = field(default_factory=list)
     quarantine_files: list[Path] = field(default_factory=list)
     drift: DriftCounter = field(init=False)
@@ -247,7 +257,8 @@ class _Tally:
         self.line_feeds += block.content.count(b"\n")
         self.carriage_returns += block.content.count(b"\r\n")
         if quarantined.height:
-            self.first_bad_line = self.first_bad_line or quarantined[records.LINE][0]
+            first = quarantined.head(_SAMPLE_ROWS - len(self.sample))
+            self.sample += first.with_columns(pl.col("raw").str.head(_SAMPLE_CHARACTERS)).rows()
             self.reasons.update(dict(quarantined["reasons"].explode().value_counts().rows()))
 
     def all_drift(self, fingerprint: Fingerprint) -> list[Drift]:

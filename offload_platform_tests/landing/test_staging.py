@@ -13,7 +13,7 @@ import pytest
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing import decompress, records, staging
 from offload_platform.landing.deliveries import discover
-from offload_platform.landing.errors import DamagedBody, LandingError, UntrustedPart
+from offload_platform.landing.errors import DamagedBody, LandingError, MostlyBad, UntrustedPart
 from offload_platform.landing.staging import StagedDelivery, stage
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.quality.drift import Drift, DriftKind
@@ -195,13 +195,38 @@ def test_a_part_that_is_mostly_bad_is_refused(stage_part: Stage) -> None:
     few = [*segments(10), *["x,,a"] * 999]
     assert stage_part(lines(*few)).quarantined == 999
     many = [*segments(999), *["x,,a"] * 1000]
-    with pytest.raises(UntrustedPart) as refused:
+    with pytest.raises(MostlyBad) as refused:
         stage_part(lines(*many))
     assert "1,000 of the first 1,999 rows break the contract, more than the limit of 50%" in str(refused.value)
     assert "(1,000 rows), first at line 1,001" in str(refused.value)
     assert stage_part(lines(*many), checks={"quarantine": {"refuse_above": 0.6}}).quarantined == 1000
     with pytest.raises(UntrustedPart, match="more than the limit of 10%"):
         stage_part(lines(*segments(8), "x,,a"), checks={"quarantine": {"refuse_above": 0.1, "refuse_from_rows": 1}})
+
+
+def test_a_refusal_shows_what_it_is_about(stage_part: Stage) -> None:
+    broken = ["x,,a", f"{USER},,a,more", "x,,", "x" * 1500 + ",,a", *["x,,a"] * 20]
+    with pytest.raises(MostlyBad) as refused:
+        stage_part(lines(*segments(2), *broken), checks={"quarantine": {"refuse_from_rows": 20}})
+    error = refused.value
+    assert (error.rows, error.broken) == (26, 24)
+    no_id, no_segment = "user_id: str_matches('^[0-9a-f]{24}$')", "segment_id: not_nullable"
+    assert error.reasons == {no_id: 23, "too many fields: 4 of 3": 1, no_segment: 1}
+    assert [line for line, _, _ in error.sample] == list(range(4, 14))
+    assert [row for _, *row in error.sample[:3]] == [
+        [[no_id], "x,,a"],
+        [["too many fields: 4 of 3"], f"{USER},,a,more"],
+        [[no_segment, no_id], "x,,"],
+    ]
+    assert error.sample[3][2] == "x" * 1000, "a long row does not fill the memory"
+
+
+def test_a_sample_is_of_the_first_rows_of_all_blocks(stage_part: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(decompress, "_CHUNK_BYTES", 20)
+    (part,) = stage_part(lines(*[row for n in range(30) for row in (*segments(1), f"{n},,a")])).parts
+    assert len(part.row_files) > 5
+    assert [(line, raw) for line, _, raw in part.sample] == [(3 + 2 * n, f"{n},,a") for n in range(10)]
 
 
 def test_a_part_that_is_mostly_bad_is_refused_at_its_first_blocks(
