@@ -75,6 +75,17 @@ class VendorFolder:
         path.write_bytes(gzip.compress("".join(f"{line}\r\n" for line in (header, *rows)).encode(), mtime=0))
         return path
 
+    def driving_day(self, day: str, rows: Sequence[dict[str, Any]], offload_type: str) -> Path:
+        """Write (or replace) the one part of a driving type of a day, with its marker; an empty day has no part."""
+        folder = f"{day.replace('-', '_')}_{JOB}"
+        path = self.root / folder / APP_ID / f"{offload_type}.{APP_ID}.json" / "part-00000.json.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if rows:
+            path.write_bytes(gzip.compress("".join(f"{json.dumps(row)}\n" for row in rows).encode(), mtime=0))
+        path.with_name("_SUCCESS").touch()
+        return path
+
 
 class Warehouse:
     """A warehouse in a folder, loaded without Dagster."""

@@ -15,6 +15,7 @@ from offload_platform.landing.store import DeliveryStore
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition, replace_partition
 from offload_platform.warehouse.files import WarehouseFiles
+from offload_platform.warehouse.measures import Measures, measure
 
 Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -25,11 +26,12 @@ class NothingToLoad(LandingError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A finished load."""
+    """A finished load, and the figures of what it has left in the warehouse."""
 
     partition: Partition
     delivery: Delivery
     staged: StagedDelivery
+    measures: Measures
 
 
 def load_partition(
@@ -41,7 +43,7 @@ def load_partition(
     on_progress: Callable[[int], None] = lambda _: None,
     on_staged: Callable[[StagedDelivery], None] = lambda _: None,
 ) -> Loaded:
-    """Load the newest complete delivery of a partition. The writer lock is held for the commit alone.
+    """Load the newest complete delivery of a partition. The writer lock is held for the commit and its measures alone.
 
     `on_progress` is told the stored bytes of each finished part; `on_staged` sees the staged files before they go.
 
@@ -55,9 +57,12 @@ def load_partition(
     with files.staging_folder() as folder:
         staged = stage(store, choice.chosen, partition.contract, folder, on_progress)
         on_staged(staged)
+        replaced = partition.replaced_by(choice.chosen)
         with writing() as connection:
-            replace_partition(connection, partition.replaced_by(choice.chosen), choice, staged, run_id)
-    return Loaded(partition, choice.chosen, staged)
+            replace_partition(connection, replaced, choice, staged, run_id)
+            # Before the lock is given back, so that the figures are of this load and no other.
+            measures = measure(connection, store.feed, replaced, choice.chosen)
+    return Loaded(partition, choice.chosen, staged, measures)
 
 
 def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:

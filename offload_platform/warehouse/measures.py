@@ -1,0 +1,345 @@
+"""Figures of what a load has left in the warehouse: what checks are judged by.
+
+Not here: thresholds, verdicts and words. The figures are taken under the writer's lock, so each costs a small share of
+the load, and memory that does not grow with what is found: plain aggregates, which DuckDB can move to disk.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any
+
+import duckdb
+
+from offload_platform.contracts.contract import Content, Contract, Reference
+from offload_platform.contracts.deliveries import Delivery
+from offload_platform.settings import Feed
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.commit import Partition
+from offload_platform.warehouse.tables import quoted, table_name
+
+_EXAMPLES = 5
+_PLACES_OF_AN_EXAMPLE = 10
+_MINUTES_OF_A_DAY = 1440
+_IN_SLICE = "feed = ? AND delivery_stamp >= ? AND delivery_stamp < ?"
+
+
+@dataclass(frozen=True)
+class PartAccount:
+    """Rows of one object: `rows_*` as the ledger has them, `in_*` as counted in the tables."""
+
+    object_key: str
+    rows_in: int
+    rows_loaded: int
+    rows_quarantined: int
+    in_table: int
+    in_quarantine: int
+
+    @property
+    def balances(self) -> bool:
+        """Whether every row that came in is where the ledger says."""
+        return self.rows_in == self.in_table + self.in_quarantine and (self.rows_loaded, self.rows_quarantined) == (
+            self.in_table,
+            self.in_quarantine,
+        )
+
+
+@dataclass(frozen=True)
+class RepeatedKey:
+    """A natural key of several rows; `places` are the first of them, as object key and line."""
+
+    rows: int
+    contents: int
+    places: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Rows whose natural key stands before.
+
+    A `copy` equals an earlier row of its key in all columns of the contract; a `contradiction` equals none.
+    `examples` are a few of the keys, contradictory ones first.
+    """
+
+    copies: int
+    contradictions: int
+    examples: tuple[RepeatedKey, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows whose natural key stands before."""
+        return self.copies + self.contradictions
+
+
+@dataclass(frozen=True)
+class Lags:
+    """How long before the end of its data day an increment's events happened, in days.
+
+    `late` counts rows that lag by more than the days that the feed allows. Median and 95th percentile are those of a
+    row, to the minute.
+    """
+
+    rows: int
+    late: int
+    median_days: float
+    percentile_95_days: float
+    longest_days: float
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Rows of a delivery, and of those loaded before it: earlier by stamp, the nearest first."""
+
+    rows: int
+    earlier: tuple[int, ...]
+
+    @property
+    def usual(self) -> float | None:
+        """Median of the deliveries before; None when there is none."""
+        return median(self.earlier) if self.earlier else None
+
+    @property
+    def change(self) -> float | None:
+        """Share by which the rows differ from what is usual; None when that is none or zero."""
+        return (self.rows - self.usual) / self.usual if self.usual else None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A reference between two offload types that a feed delivers."""
+
+    referring: Contract
+    reference: Reference
+    referred: Contract
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Rows that refer to another type, and how many of them refer to what was not delivered.
+
+    `unjudged` says why that cannot be told yet.
+    """
+
+    link: Link
+    rows: int = 0
+    uncovered: int = 0
+    unjudged: str | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The figures of one load.
+
+    `lags` are those of an increment; `newest_event_days` is by how many days the newest event of any other delivery is
+    older than its stamp, below zero for an event after it. Both are None where no row has an event time.
+    """
+
+    parts: tuple[PartAccount, ...]
+    repeats: Repeats
+    lags: Lags | None
+    newest_event_days: float | None
+    volume: Volume
+    coverages: tuple[Coverage, ...]
+
+
+def links_of(feed: Feed, contract: Contract) -> tuple[Link, ...]:
+    """References that an offload type makes, then those that others make to it, as far as the feed delivers both."""
+    delivered = {
+        c.offload_type: c
+        for c in vendor_named(feed.vendor).contracts.values()
+        if c.family in feed.cadence and c.offload_type in feed.expected_types(c.family)
+    }
+    links = [Link(c, r, delivered[r.to]) for c in delivered.values() for r in c.references if r.to in delivered]
+    made = [link for link in links if link.referring == contract]
+    return (*made, *(link for link in links if link.referred == contract and link not in made))
+
+
+def measure(connection: duckdb.DuckDBPyConnection, feed: Feed, replaced: Partition, delivery: Delivery) -> Measures:
+    """Take the figures of the slice of a table that a delivery has just replaced."""
+    contract, thresholds = replaced.contract, feed.thresholds(delivery.offload_type)
+    parts = _parts(connection, replaced)
+    lags, newest = None, None
+    if contract.event_time is not None and contract.content is Content.INCREMENT:
+        lags = _lags(connection, replaced, contract.event_time, thresholds.late_arrivals.days)
+    elif contract.event_time is not None:
+        newest = _newest_event_days(connection, replaced, contract.event_time, delivery.stamp)
+    return Measures(
+        parts=parts,
+        repeats=_repeats(connection, replaced),
+        lags=lags,
+        newest_event_days=newest,
+        volume=Volume(
+            sum(part.in_table for part in parts),
+            _earlier_rows(connection, replaced, delivery, thresholds.volume.trailing),
+        ),
+        coverages=tuple(_coverage(connection, feed, link, delivery.stamp) for link in links_of(feed, contract)),
+    )
+
+
+def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[PartAccount, ...]:
+    found = connection.execute(
+        f"""
+        WITH ledger AS (
+            SELECT object_key, rows_in, rows_loaded, rows_quarantined FROM ops.ledger
+            WHERE {_IN_SLICE} AND offload_type = ? AND status = 'loaded'
+        ),
+        loaded AS (
+            SELECT object_key, count(*) AS in_table FROM {table_name(replaced.contract)} WHERE {_IN_SLICE} GROUP BY ALL
+        ),
+        quarantined AS (
+            SELECT object_key, count(*) AS in_quarantine FROM ops.quarantine
+            WHERE {_IN_SLICE} AND offload_type = ? GROUP BY ALL
+        )
+        SELECT object_key, coalesce(rows_in, 0), coalesce(rows_loaded, 0), coalesce(rows_quarantined, 0),
+            coalesce(in_table, 0), coalesce(in_quarantine, 0)
+        FROM ledger FULL JOIN loaded USING (object_key) FULL JOIN quarantined USING (object_key)
+        ORDER BY object_key
+        """,
+        [
+            *(*_slice(replaced), replaced.contract.offload_type),
+            *_slice(replaced),
+            *(*_slice(replaced), replaced.contract.offload_type),
+        ],
+    ).fetchall()
+    return tuple(PartAccount(*row) for row in found)
+
+
+def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repeats:
+    """Rows whose key has the hash of another's are few; only they are compared, key by key and column by column."""
+    table = table_name(replaced.contract)
+    key = ", ".join(quoted(name) for name in replaced.contract.key)
+    # DuckDB gives NULL, [] and [NULL] one hash; their JSON differs.
+    content = ", ".join(
+        f"to_json({quoted(c.name)})" if c.dtype.is_nested() else quoted(c.name)
+        for c in replaced.contract.columns.values()
+    )
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE repeated AS
+        WITH suspects AS (
+            SELECT hash({key}) AS key_hash FROM {table} WHERE {_IN_SLICE} GROUP BY ALL HAVING count(*) > 1
+        ),
+        contents AS (
+            SELECT row({key}) AS key, hash({content}) AS content, count(*) AS n, min(line) AS first_line
+            FROM {table} SEMI JOIN suspects ON hash({key}) = key_hash WHERE {_IN_SLICE} GROUP BY ALL
+        )
+        SELECT key, sum(n)::BIGINT AS key_rows, count(*) AS key_contents, min(first_line) AS first_line
+        FROM contents GROUP BY key HAVING sum(n) > 1
+        """,
+        [*_slice(replaced), *_slice(replaced)],
+    )
+    [(rows, contradictions)] = connection.execute(
+        "SELECT coalesce(sum(key_rows - 1), 0)::BIGINT, coalesce(sum(key_contents - 1), 0)::BIGINT FROM repeated"
+    ).fetchall()
+    examples = []
+    if rows:
+        examples = connection.execute(
+            f"""
+            WITH examples AS (FROM repeated ORDER BY key_contents > 1 DESC, first_line, key LIMIT {_EXAMPLES})
+            SELECT key_rows, key_contents, min(row(object_key, line), {_PLACES_OF_AN_EXAMPLE})
+            FROM {table} JOIN examples ON row({key}) IS NOT DISTINCT FROM examples.key WHERE {_IN_SLICE}
+            GROUP BY examples.key, key_rows, key_contents, first_line
+            ORDER BY key_contents > 1 DESC, first_line, examples.key
+            """,
+            _slice(replaced),
+        ).fetchall()
+    connection.execute("DROP TABLE repeated")
+    return Repeats(
+        copies=rows - contradictions,
+        contradictions=contradictions,
+        examples=tuple(RepeatedKey(n, contents, tuple(map(tuple, places))) for n, contents, places in examples),
+    )
+
+
+def _lags(
+    connection: duckdb.DuckDBPyConnection, replaced: Partition, event_time: str, allowed_days: float
+) -> Lags | None:
+    # Ranks of minutes and not of rows: a quantile of DuckDB's would hold every lag in memory.
+    [(rows, late, median_minute, percentile_95_minute, oldest)] = connection.execute(
+        f"""
+        WITH minutes AS (
+            SELECT (epoch_us(?::TIMESTAMPTZ) - epoch_us({quoted(event_time)})) // 60_000_000 AS minute,
+                count(*) AS n, count(*) FILTER ({quoted(event_time)} < ?) AS late, min({quoted(event_time)}) AS oldest
+            FROM {table_name(replaced.contract)} WHERE {_IN_SLICE} AND {quoted(event_time)} IS NOT NULL GROUP BY ALL
+        ),
+        ranked AS (SELECT *, sum(n) OVER (ORDER BY minute) / sum(n) OVER () AS up_to FROM minutes)
+        SELECT sum(n)::BIGINT, sum(late)::BIGINT, min(minute) FILTER (up_to >= 0.5),
+            min(minute) FILTER (up_to >= 0.95), min(oldest)
+        FROM ranked
+        """,
+        [replaced.end, replaced.end - timedelta(days=allowed_days), *_slice(replaced)],
+    ).fetchall()
+    if rows is None:
+        return None
+    return Lags(
+        rows,
+        late,
+        median_minute / _MINUTES_OF_A_DAY,
+        percentile_95_minute / _MINUTES_OF_A_DAY,
+        (replaced.end - oldest) / timedelta(days=1),
+    )
+
+
+def _newest_event_days(
+    connection: duckdb.DuckDBPyConnection, replaced: Partition, event_time: str, stamp: datetime
+) -> float | None:
+    [(newest,)] = connection.execute(
+        f"SELECT max({quoted(event_time)}) FROM {table_name(replaced.contract)} WHERE {_IN_SLICE}", _slice(replaced)
+    ).fetchall()
+    return None if newest is None else (stamp - newest) / timedelta(days=1)
+
+
+def _earlier_rows(
+    connection: duckdb.DuckDBPyConnection, replaced: Partition, delivery: Delivery, trailing: int
+) -> tuple[int, ...]:
+    found = connection.execute(
+        "SELECT sum(rows_loaded)::BIGINT FROM ops.ledger WHERE feed = ? AND offload_type = ? AND status = 'loaded' "
+        "AND delivery_stamp < ? GROUP BY delivery_stamp ORDER BY delivery_stamp DESC LIMIT ?",
+        [replaced.feed, delivery.offload_type, delivery.stamp, trailing],
+    ).fetchall()
+    return tuple(rows for (rows,) in found)
+
+
+def _coverage(connection: duckdb.DuckDBPyConnection, feed: Feed, link: Link, stamp: datetime) -> Coverage:
+    first = stamp - timedelta(days=link.reference.days)
+    if unjudged := _why_unjudged(connection, feed, link, first, stamp):
+        return Coverage(link, unjudged=unjudged)
+    columns = ", ".join(quoted(name) for name in link.reference.columns)
+    given = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in link.reference.columns)
+    [(rows, uncovered)] = connection.execute(
+        f"""
+        WITH referring AS (
+            SELECT {columns} FROM {table_name(link.referring)} WHERE feed = ? AND delivery_stamp = ? AND {given}
+        ),
+        referred AS (
+            SELECT {columns} FROM {table_name(link.referred)} WHERE feed = ? AND delivery_stamp BETWEEN ? AND ?
+        )
+        SELECT (SELECT count(*) FROM referring), (SELECT count(*) FROM referring ANTI JOIN referred USING ({columns}))
+        """,
+        [feed.name, stamp, feed.name, first, stamp],
+    ).fetchall()
+    return Coverage(link, rows, uncovered)
+
+
+def _why_unjudged(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, link: Link, first: datetime, stamp: datetime
+) -> str | None:
+    referring, referred = link.referring.offload_type, link.referred.offload_type
+    [(is_loaded, back_to)] = connection.execute(
+        "SELECT coalesce(bool_or(offload_type = ? AND delivery_stamp = ?), false), "
+        "min(delivery_stamp) FILTER (offload_type = ? AND delivery_stamp BETWEEN ? AND ?) "
+        "FROM ops.ledger WHERE feed = ? AND status = 'loaded'",
+        [referring, stamp, referred, first, stamp, feed.name],
+    ).fetchall()
+    if not is_loaded:
+        return f"{referring} of {stamp:%Y-%m-%d} is not loaded"
+    if back_to is None:
+        return f"nothing of {referred} is loaded from {first:%Y-%m-%d} to {stamp:%Y-%m-%d}"
+    if back_to > first:
+        return f"{referred} is loaded from {back_to:%Y-%m-%d} on, and needed from {first:%Y-%m-%d} on"
+    return None
+
+
+def _slice(replaced: Partition) -> Sequence[Any]:
+    return [replaced.feed, replaced.start, replaced.end]
