@@ -17,7 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "quality": {"contracts"},
     "landing": {"quality", "settings", "vendors", "contracts"},
     "warehouse": {"landing", "quality", "settings", "vendors", "contracts"},
-    "orchestration": {"warehouse", "landing", "quality", "settings", "vendors", "contracts"},
+    "orchestration": {"warehouse", "landing", "quality", "settings", "thresholds", "vendors", "contracts"},
     "scorecard_files": {"warehouse", "settings", "vendors"},
     "demo": {"orchestration", "warehouse", "landing", "settings", "simulator"},
     "cli": {

@@ -2,21 +2,16 @@
 
 import inspect
 import time
+from collections.abc import Iterator
 
 import dagster as dg
 
 from offload_platform.contracts.contract import Contract
-from offload_platform.landing.errors import LandingError
+from offload_platform.landing.errors import LandingError, MostlyBad
+from offload_platform.orchestration.checks import check_results, check_specs, refusal
 from offload_platform.orchestration.deliveries import delivery_key
 from offload_platform.orchestration.partitions import partition_of, partitions_of
-from offload_platform.orchestration.reports import (
-    DRIFT_CHECK,
-    QUARANTINE_CHECK,
-    drift_result,
-    load_metadata,
-    quarantine_result,
-    quarantine_sample,
-)
+from offload_platform.orchestration.reports import load_metadata
 from offload_platform.orchestration.resources import FeedSource, WarehouseResource, source_key
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
@@ -45,11 +40,10 @@ def table_key(feed: Feed, offload_type: str) -> dg.AssetKey:
 
 def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
     key = table_key(feed, contract.offload_type)
-    partitions = partitions_of(feed, contract.family)
 
     @dg.asset(
         key=key,
-        partitions_def=partitions,
+        partitions_def=partitions_of(feed, contract.family),
         deps=[delivery_key(feed.name, contract.offload_type)],
         group_name=feed.name,
         owners=list(feed.owners),
@@ -63,43 +57,26 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
             "dagster/code_references": _code_reference(contract),
             "natural key": ", ".join(contract.key),
         },
-        check_specs=[
-            dg.AssetCheckSpec(
-                QUARANTINE_CHECK,
-                asset=key,
-                partitions_def=partitions,
-                description="Rows that break the contract are set aside in ops.quarantine; the others are loaded.",
-            ),
-            dg.AssetCheckSpec(
-                DRIFT_CHECK,
-                asset=key,
-                partitions_def=partitions,
-                description="Header, dialect and enumerated values are those that the contract knows.",
-            ),
-        ],
+        check_specs=check_specs(feed, contract, key),
         required_resource_keys={"warehouse", source_key(feed)},
     )
-    def load(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    def load(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
         started = time.monotonic()
         warehouse: WarehouseResource = context.resources.warehouse
         source: FeedSource = getattr(context.resources, source_key(feed))
         partition = partition_of(feed, contract, context.partition_key)
-        samples = []
         try:
             loaded = load_partition(
-                source.store(feed),
-                partition,
-                warehouse.files,
-                warehouse.writing,
-                context.run.run_id,
-                on_staged=lambda staged: samples.extend(quarantine_sample(staged)),
+                source.store(feed), partition, warehouse.files, warehouse.writing, context.run.run_id
             )
         except LandingError as error:
+            if isinstance(error, MostlyBad):
+                yield refusal(error)
             raise dg.Failure(str(error), allow_retries=False) from error
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata=load_metadata(loaded, time.monotonic() - started),
             data_version=dg.DataVersion(loaded.delivery.fingerprint),
-            check_results=[quarantine_result(loaded, samples), drift_result(loaded)],
+            check_results=check_results(loaded, feed),
         )
 
     return load

@@ -14,10 +14,18 @@ import pytest
 
 from offload_platform.contracts.contract import Cadence
 from offload_platform.orchestration.build import build_definitions
+from offload_platform.orchestration.checks import (
+    ACCOUNT_CHECK,
+    DRIFT_CHECK,
+    KEY_CHECK,
+    QUARANTINE_CHECK,
+    TIME_CHECK,
+    VOLUME_CHECK,
+)
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.partitions import partition_key_of, partition_of, partitions_of
 from offload_platform.orchestration.punctuality import ON_TIME_CHECK
-from offload_platform.orchestration.reports import DRIFT_CHECK, QUARANTINE_CHECK, table
+from offload_platform.orchestration.reports import table
 from offload_platform.orchestration.resources import warehouse_in
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
@@ -85,8 +93,8 @@ def test_a_load_tells_what_came_in_and_what_became_of_it(
     assert event.materialization.tags["dagster/data_version"] == fingerprint
     checks = checks_of(result)
     assert {name: (c.passed, c.partition) for name, c in checks.items()} == {
-        QUARANTINE_CHECK: (True, "2018-12-08"),
-        DRIFT_CHECK: (True, "2018-12-08"),
+        name: (name != KEY_CHECK, "2018-12-08")
+        for name in (ACCOUNT_CHECK, QUARANTINE_CHECK, DRIFT_CHECK, KEY_CHECK, VOLUME_CHECK)
     }
     assert checks[QUARANTINE_CHECK].description == "All 3 rows keep the contract."
     assert instance.get_materialized_partitions(KEY) == {"2018-12-08"}
@@ -120,11 +128,13 @@ def test_checks_fail_as_warnings_and_show_rows_as_text(
     quarantine, drift = checks[QUARANTINE_CHECK], checks[DRIFT_CHECK]
     assert not quarantine.passed
     assert not drift.passed
-    assert {c.severity for c in checks.values()} == {dg.AssetCheckSeverity.WARN}
+    assert {quarantine.severity, drift.severity} == {dg.AssetCheckSeverity.WARN}
     broken = "user_id: str_matches('^[0-9a-f]{24}$')"
-    assert quarantine.description == f"1 of 3 rows are in quarantine: {broken} (1). See ops.quarantine."
+    assert quarantine.description == (
+        f"1 of 3 rows (33.3%) are in quarantine, more than the allowed 0%: {broken} (1). See ops.quarantine."
+    )
     assert quarantine.metadata["rows quarantined"].value == 1
-    assert quarantine.metadata["share quarantined"].value == 0.333333
+    assert quarantine.metadata["share that breaks the contract"].value == 0.333333
     assert rows_of(quarantine.metadata["by reason"]) == [{"rows": "1", "reason": broken}]
     assert rows_of(quarantine.metadata["sample"]) == [
         {"line": "3", "reasons": broken, "row as delivered": f"{nasty},,behavior.early_bird", "part": part.name}
@@ -146,8 +156,9 @@ def test_the_commonest_reasons_are_named_in_the_sentence(
     vendor_folder.part("2018-12-08", [GOOD_ROW, *surplus])
     said = checks_of(load(settings, instance))[QUARANTINE_CHECK].description
     assert said == (
-        "5 of 6 rows are in quarantine: too many fields: 6 of 3 (2), too many fields: 4 of 3 (1), "
-        "too many fields: 5 of 3 (1) and 1 more reason. See ops.quarantine."
+        "5 of 6 rows (83.3%) are in quarantine, more than the allowed 0%: "
+        "too many fields: 6 of 3 (2), too many fields: 4 of 3 (1), too many fields: 5 of 3 (1) "
+        "and 1 more reason. See ops.quarantine."
     )
 
 
@@ -281,8 +292,8 @@ def test_the_graph(tmp_path: Path, feed_of: Make) -> None:
         (f"{feed}/{name}", check)
         for feed, types in (("acme", TYPES), ("sister", ("moments",)))
         for name in types
-        for check in (QUARANTINE_CHECK, DRIFT_CHECK)
-    } | {
+        for check in (ACCOUNT_CHECK, QUARANTINE_CHECK, DRIFT_CHECK, KEY_CHECK, VOLUME_CHECK)
+    } | {(name, TIME_CHECK) for name in ("acme/stationaries", "acme/transports", "acme/moments", "sister/moments")} | {
         (f"{feed}/{name}/delivery", ON_TIME_CHECK)
         for feed, types in (("acme", TYPES), ("sister", ("moments",)))
         for name in types
