@@ -122,9 +122,9 @@ def _columns(header: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
 def _refuse_unusable(key: str, columns: tuple[str, ...], contract: Contract) -> None:
     known = set(contract.wire_columns)
     if not any(name in known for name in columns):
-        shown = ", ".join(columns)[:120]
+        # Without a header the line is a row, and a row does not belong into logs and messages.
         raise UntrustedPart(
-            f"{key}: line 1: no header: none of its fields is a column of {contract.offload_type} ({shown!r}). "
+            f"{key}: line 1: no header: none of its {len(columns):,} fields is a column of {contract.offload_type}. "
             "Ask the vendor to deliver the part with its header."
         )
     if doubled := sorted({name for name in columns if columns.count(name) > 1}):

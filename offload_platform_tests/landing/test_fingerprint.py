@@ -89,7 +89,7 @@ def test_compression_is_compared_with_the_contract() -> None:
         (b"", "the part is empty, not even a header"),
         (b"\xef\xbb\xbf", "line 1: no header"),
         (b"\n" + HEADER + b"\n", "line 1: no header"),
-        (b"5a689ab0e97b960500002109,,home\n", "line 1: no header: none of its fields is a column of segments"),
+        (b"5a689ab0e97b960500002109,,home\n", "line 1: no header: none of its 3 fields is a column of segments. Ask"),
         (HEADER.decode().encode("utf-16"), "line 1: the part is UTF-16"),
         (b"\xfe\xff" + HEADER.decode().encode("utf-16-be"), "line 1: the part is UTF-16"),
         (HEADER.decode().encode("utf-16-le"), "line 1: no header"),
