@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -86,6 +87,7 @@ def run(
     outcomes, plan, publishing_error = _run(
         settings, chosen, offload_type or [], first.date() if first else None, last.date() if last else None
     )
+    alerting_error = _send_alerts(settings, plan)
     failed = [o for o in outcomes if not o.succeeded]
     if as_json:
         _print_json(
@@ -98,11 +100,14 @@ def run(
                 "unrecognised": {name: list(d.unrecognised) for name, d in plan.discoveries.items()},
                 "published": str(_published(settings)) if _published(settings).exists() else None,
                 "publishing_error": publishing_error,
+                "alerting_error": alerting_error,
             }
         )
     else:
         _show_run(settings, outcomes, plan, publishing_error)
-    if failed or publishing_error or plan.unlisted:
+        if alerting_error:
+            _out.print(f"[red]not alerted:[/red] {escape(alerting_error)}", soft_wrap=True)
+    if failed or publishing_error or alerting_error or plan.unlisted:
         raise typer.Exit(PROBLEM_EXIT)
 
 
@@ -282,13 +287,22 @@ def scorecard(
 
 
 @app.command()
-def doctor(feeds: FeedsOption = None, feed: FeedOption = None, as_json: JsonOption = False) -> None:
+def doctor(
+    feeds: FeedsOption = None,
+    feed: FeedOption = None,
+    send_test_alert: Annotated[
+        bool, typer.Option("--send-test-alert", help="Send a message to the webhook of the alerts.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check configuration, credentials, rights, layout and gaps; say the next step for each problem."""
     from offload_platform.landing.inspection import Finding, Grade, inspect
 
     settings = _settings(feeds)
     findings = [Finding("", "configuration", Grade.GOOD, f"{settings.file}: {len(settings.feeds)} feeds")]
     findings.append(_warehouse_finding(settings))
+    if settings.alerts is not None or send_test_alert:
+        findings.append(_alerts_finding(settings, send_test_alert))
     for one in _chosen(settings, feed):
         with _err.status(f"Looking at {one.name} …"):
             findings += inspect(one)
@@ -694,6 +708,50 @@ def _warehouse_finding(settings: Settings) -> Any:
     return Finding(
         "", "warehouse", Grade.PROBLEM, f"{existing} cannot be written to", "Set warehouse to a folder of yours."
     )
+
+
+def _alerts_finding(settings: Settings, send_test_alert: bool) -> Any:
+    from offload_platform.landing.inspection import Finding, Grade
+
+    if settings.alerts is None:
+        step = f"Add `alerts` to {settings.file}; see feeds.example.yaml."
+        return Finding("", "alerts", Grade.PROBLEM, "no alerts are configured", step)
+    try:
+        host = urlsplit(settings.alerts.url()).hostname
+    except SettingsError as error:
+        step = "Set it where `offload run` and Dagster start; it holds the whole URL."
+        return Finding("", "alerts", Grade.PROBLEM, str(error), step)
+    about = ", ".join(settings.alerts.about)
+    if not send_test_alert:
+        return Finding("", "alerts", Grade.GOOD, f"to {host}, about {about}; not tried (--send-test-alert)")
+    from offload_platform.orchestration.alert_message import trial_message
+    from offload_platform.orchestration.webhook import AlertNotSent, post
+
+    try:
+        post(settings.alerts.url(), trial_message(about))
+    except AlertNotSent as error:
+        return Finding("", "alerts", Grade.PROBLEM, str(error), "Compare the URL with the one that the service shows.")
+    return Finding("", "alerts", Grade.GOOD, f"{host} has taken a test message")
+
+
+def _send_alerts(settings: Settings, plan: Any) -> str | None:
+    """Send what is new in Dagster's log, and which roots could not be listed; returns why that failed, or None."""
+    if settings.alerts is None:
+        return None
+    from offload_platform.orchestration.alerts import Listing, send_news
+    from offload_platform.orchestration.instance import open_instance
+    from offload_platform.orchestration.webhook import AlertNotSent
+    from offload_platform.warehouse.files import WarehouseFiles
+
+    now = datetime.now(UTC)
+    listings = {name: Listing(plan.unlisted.get(name), now) for name in (*plan.discoveries, *plan.unlisted)}
+    with open_instance(WarehouseFiles(settings.warehouse)) as instance:
+        try:
+            while send_news(settings, settings.alerts, instance, listings).more:
+                pass
+        except (AlertNotSent, SettingsError) as error:
+            return str(error)
+    return None
 
 
 def _published(settings: Settings) -> Path:

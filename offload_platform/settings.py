@@ -169,6 +169,15 @@ class Feed(_Strict):
         return types if self.types is None else tuple(t for t in types if t in self.types)
 
 
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return has_address and url.isascii() and url.isprintable() and " " not in url
+
+
 class AlertKind(StrEnum):
     """What an alert can be about."""
 
@@ -184,6 +193,7 @@ class Alerts(_Strict):
 
     webhook_url: str = Field(description="A URL, or env:NAME for one that holds a secret, as Slack's do.")
     about: tuple[AlertKind, ...] = tuple(AlertKind)
+    ui_url: str | None = Field(default=None, description="Where people open the Dagster UI; alerts link to it.")
 
     @field_validator("webhook_url")
     @classmethod
@@ -192,20 +202,37 @@ class Alerts(_Strict):
             if not url.removeprefix(_FROM_ENVIRONMENT).isidentifier():
                 raise ValueError("after env: comes the name of an environment variable")
             return url
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_web_address(url):
             raise ValueError("must be http://…, https://…, or env:NAME")
-        if parts.username or parts.password or parts.query or parts.hostname.endswith("slack.com"):
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query or (parts.hostname or "").endswith("slack.com"):
             raise ValueError("holds a secret; put the URL into an environment variable and write env:NAME")
         return url
 
+    @field_validator("ui_url")
+    @classmethod
+    def _is_where_people_go(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not _is_web_address(url):
+            raise ValueError("must be http://… or https://…")
+        if urlsplit(url).username or urlsplit(url).password:
+            raise ValueError("must hold no credentials; people log in by themselves")
+        return url.rstrip("/")
+
     def url(self) -> str:
-        """The URL itself; raises `SettingsError` where the environment variable is not set."""
+        """The URL itself, which is a secret.
+
+        Raises:
+            SettingsError: the environment variable is not set or holds no URL; its content is not repeated.
+        """
         if not self.webhook_url.startswith(_FROM_ENVIRONMENT):
             return self.webhook_url
         variable = self.webhook_url.removeprefix(_FROM_ENVIRONMENT)
-        if not (url := os.environ.get(variable)):
+        if not (url := os.environ.get(variable, "").strip()):
             raise SettingsError(f"alerts.webhook_url: the environment variable {variable} is not set")
+        if not _is_web_address(url):
+            raise SettingsError(f"alerts.webhook_url: the environment variable {variable} holds no http or https URL")
         return url
 
 

@@ -44,6 +44,7 @@ def test_run_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, offlo
         "unrecognised",
         "published",
         "publishing_error",
+        "alerting_error",
     }
     [load] = said.json["loads"]
     assert load.pop("seconds") > 0

@@ -82,7 +82,9 @@ def test_the_example_is_valid_with_its_comments_taken_off(tmp_path: Path) -> Non
     assert feed.thresholds("stationaries").duplicates.severity is Severity.ERROR
     assert feed.thresholds("transports").duplicates.severity is Severity.WARN
     assert feed.deadline("lifestyle").overdue_hours == 48
-    assert settings.alerts == Alerts(webhook_url="env:OFFLOAD_ALERT_WEBHOOK", about=tuple(AlertKind))
+    assert settings.alerts == Alerts(
+        webhook_url="env:OFFLOAD_ALERT_WEBHOOK", about=tuple(AlertKind), ui_url="http://127.0.0.1:3000"
+    )
     assert settings.retention.delivered_days == 400
 
 
@@ -191,6 +193,14 @@ FAULTS = {
     ),
     "webhook that is no URL": (GOOD + "alerts: {webhook_url: slack}\n", "9: alerts.webhook_url: must be http"),
     "webhook of no variable": (GOOD + "alerts: {webhook_url: 'env:A B'}\n", "9: alerts.webhook_url: after env: comes"),
+    "UI that is no URL": (
+        GOOD + "alerts: {webhook_url: 'env:HOOK', ui_url: dagster.example.com}\n",
+        "9: alerts.ui_url: must be http://… or https://…",
+    ),
+    "UI with a password": (
+        GOOD + "alerts: {webhook_url: 'env:HOOK', ui_url: 'https://ann:hush@dagster.example.com'}\n",
+        "9: alerts.ui_url: must hold no credentials",
+    ),
     "impossible date": (GOOD.replace("2018-12-01", "2018-02-30"), "8: feeds.0.start: Input should be a valid date"),
     "no date": (GOOD.replace("2018-12-01", "soon"), "8: feeds.0.start: Input should be a valid date"),
     "name that is no name": (GOOD.replace("name: acme", "name: Acme GmbH"), "3: feeds.0.name: String should match"),
@@ -214,7 +224,9 @@ def test_a_fault_names_file_line_and_field(tmp_path: Path, fault: str) -> None:
     assert "\n" not in said, "one fault, one line"
 
 
-@pytest.mark.parametrize("fault", ["credentials in url", "token in url", "credentials in endpoint"])
+@pytest.mark.parametrize(
+    "fault", ["credentials in url", "token in url", "credentials in endpoint", "UI with a password"]
+)
 def test_secrets_are_not_repeated(tmp_path: Path, fault: str) -> None:
     assert "hush" not in complaint(tmp_path, FAULTS[fault][0])
 

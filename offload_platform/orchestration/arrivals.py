@@ -40,11 +40,16 @@ class Cursor(BaseModel):
             return cls()
 
 
+def arrivals_name(feed: Feed) -> str:
+    """Name of the arrivals sensor of a feed."""
+    return f"{feed.name}_arrivals"
+
+
 def arrivals_of(feed: Feed) -> dg.SensorDefinition:
     """The arrivals sensor of a feed; running from the start."""
 
     @dg.sensor(
-        name=f"{feed.name}_arrivals",
+        name=arrivals_name(feed),
         minimum_interval_seconds=_SECONDS_BETWEEN_LISTINGS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         # Weekly and daily assets together resolve only as a selection; a job has one partitioning.

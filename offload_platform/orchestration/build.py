@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from offload_platform.orchestration.alerts import alerts_sensor
 from offload_platform.orchestration.arrivals import arrivals_of
 from offload_platform.orchestration.deliveries import owed_delivery
 from offload_platform.orchestration.publishing import publish_after_loads, published_file
@@ -15,10 +16,13 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """Assets, checks, sensors and resources of all feeds."""
     tables = [table for feed in settings.feeds for table in tables_of(feed)]
     owed = [owed_delivery(feed, contract) for feed in settings.feeds for contract in subscribed_contracts(feed)]
+    sensors = [*(arrivals_of(feed) for feed in settings.feeds), publish_after_loads()]
+    if settings.alerts is not None:
+        sensors.append(alerts_sensor(settings, settings.alerts))
     return dg.Definitions(
         assets=[*owed, *tables, published_file(tables)],
         asset_checks=[on_time_checks(feed) for feed in settings.feeds],
-        sensors=[*(arrivals_of(feed) for feed in settings.feeds), publish_after_loads()],
+        sensors=sensors,
         resources={
             "warehouse": warehouse_in(settings.warehouse),
             **{source_key(feed): source_of(feed) for feed in settings.feeds},
