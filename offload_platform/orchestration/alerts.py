@@ -19,14 +19,14 @@ from pydantic import BaseModel
 
 from offload_platform.orchestration.alert_message import Alert, message_of
 from offload_platform.orchestration.arrivals import arrivals_name
-from offload_platform.orchestration.reports import DRIFT_CHECK, QUARANTINE_CHECK
+from offload_platform.orchestration.checks import DRIFT_CHECK, QUARANTINE_CHECK
+from offload_platform.orchestration.punctuality import ON_TIME_CHECK
 from offload_platform.orchestration.webhook import post
 from offload_platform.settings import AlertKind, Alerts, Settings
 from offload_platform.warehouse.commit import Unbalanced
 from offload_platform.warehouse.publish import PublishFailed
 from offload_platform.warehouse.tables import TableDiffers
 
-ON_TIME_CHECK = "vendor_is_on_time"
 MEMORY_KEY = "offload/alerts"
 """Where the memory stands among the instance's cursors, beside those of Dagster's own daemons."""
 

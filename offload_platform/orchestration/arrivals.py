@@ -13,12 +13,14 @@ from pydantic import BaseModel, ValidationError
 
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
+from offload_platform.landing.punctuality import punctuality_of
 from offload_platform.landing.watch import Memory, look
 from offload_platform.orchestration.deliveries import arrival
 from offload_platform.orchestration.partitions import partition_key_of
+from offload_platform.orchestration.punctuality import on_time_evaluation
 from offload_platform.orchestration.resources import FeedSource, WarehouseResource, source_key
 from offload_platform.orchestration.slots import slots_of
-from offload_platform.orchestration.tables import table_key
+from offload_platform.orchestration.tables import subscribed_contracts, table_key
 from offload_platform.settings import Feed
 
 _SECONDS_BETWEEN_LISTINGS = 60
@@ -26,9 +28,13 @@ _REQUESTS_PER_TICK = 50
 
 
 class Cursor(BaseModel):
-    """What the sensor has seen: the fingerprint of the delivery that counts, by `type/partition`; and the listing."""
+    """What the sensor has seen: the fingerprint of the delivery that counts, by `type/partition`; and the listing.
+
+    `standing` is what it has last said of the vendor's punctuality, by offload type.
+    """
 
     seen: dict[str, str] = {}
+    standing: dict[str, str] = {}
     listing: Memory = Memory()
 
     @classmethod
@@ -61,11 +67,12 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
         source: FeedSource = getattr(context.resources, source_key(feed))
         warehouse: WarehouseResource = context.resources.warehouse
         cursor = Cursor.read(context.cursor)
+        now = datetime.now(UTC)
         try:
-            found = look(source.store(feed), cursor.listing, datetime.now(UTC), partial(partition_key_of, feed))
+            found = look(source.store(feed), cursor.listing, now, partial(partition_key_of, feed))
         except LandingError as error:
             raise dg.Failure(str(error)) from error
-        discovery = discover(feed, found.listing)
+        discovery = discover(feed, found.listing, now)
         loaded = warehouse.loaded()
         seen = {} if found.whole else dict(cursor.seen)
         facts: list[dg.AssetMaterialization] = []
@@ -100,10 +107,18 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
             context.log.info(f"{left:,} more deliveries are new; they are asked for at the next ticks")
         for wait in waits:
             context.log.info(wait)
+        standing = cursor.standing
+        changes: list[dg.AssetCheckEvaluation] = []
+        if found.whole:
+            told = [punctuality_of(feed, c, discovery.deliveries, now) for c in subscribed_contracts(feed)]
+            standing = {p.offload_type: f"{p.state}, late: {p.is_late}, missing: {len(p.missing)}" for p in told}
+            changes = [
+                on_time_evaluation(p) for p in told if cursor.standing.get(p.offload_type) != standing[p.offload_type]
+            ]
         return dg.SensorResult(
             run_requests=requests,
-            asset_events=facts,
-            cursor=Cursor(seen=seen, listing=found.memory).model_dump_json(),
+            asset_events=[*facts, *changes],
+            cursor=Cursor(seen=seen, standing=standing, listing=found.memory).model_dump_json(),
             skip_reason=None if requests else "; ".join(waits) or "nothing new",
         )
 

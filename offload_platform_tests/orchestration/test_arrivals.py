@@ -75,12 +75,32 @@ def test_each_complete_delivery_is_reported_and_asked_for_once(settings: Setting
         first = tick(settings, instance)
         expected = {f"acme/{t}/{day}" for t in TYPES for day in ("2026-09-05", "2026-09-12")}
         assert keys(first) == expected
-        assert {(e.asset_key, e.partition) for e in first.asset_events} == {
+        arrived = [e for e in first.asset_events if isinstance(e, dg.AssetMaterialization)]
+        assert {(e.asset_key, e.partition) for e in arrived} == {
             (delivery_key("acme", t), day) for t in TYPES for day in ("2026-09-05", "2026-09-12")
         }
         second = tick(settings, instance, first.cursor)
         assert not second.run_requests
         assert not second.asset_events
+
+
+def test_a_vendor_that_is_late_is_told_of_once_and_again_when_it_has_delivered(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def told(evaluated: Any) -> dict[str, tuple[bool, dg.AssetCheckSeverity]]:
+        results = [e for e in evaluated.asset_events if isinstance(e, dg.AssetCheckEvaluation)]
+        return {e.asset_key.path[1]: (e.passed, e.severity) for e in results}
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = tick(settings, instance)
+        assert told(first) == dict.fromkeys(TYPES, (False, dg.AssetCheckSeverity.ERROR))
+        second = tick(settings, instance, first.cursor)
+        assert told(second) == {}
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        write_deliveries(Simulation(users=3, first_stamp=yesterday, types=TYPES), tmp_path / "newer")
+        [newer] = (tmp_path / "newer").iterdir()
+        shutil.move(newer, tmp_path / "root" / newer.name)
+        assert told(tick(settings, instance, second.cursor)) == dict.fromkeys(TYPES, (True, dg.AssetCheckSeverity.WARN))
 
 
 def test_a_wiped_cursor_asks_for_nothing_that_is_loaded(settings: Settings) -> None:
