@@ -246,6 +246,18 @@ def test_the_scorecard_in_words_json_and_files(
         assert ANN not in text
 
 
+def test_a_scorecard_does_not_wait_for_a_delivery_to_settle(
+    vendor_folder: Any, configured: Make, offload: Make
+) -> None:
+    """It came in time, and is whole: that it is not loaded yet is our own rule."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    vendor_folder.part(yesterday, [GOOD_ROW])
+    feeds = configured(settle_hours=48, start=yesterday.date())
+    assert offload("plan", "--feeds", feeds, "--json").json["incomplete"]
+    [delivery] = offload("scorecard", "--feeds", feeds, "--json").json["deliveries"]
+    assert (delivery["outcome"], delivery["is_on_time"], delivery["incomplete_folders"]) == ("not loaded", True, 0)
+
+
 def test_a_scorecard_of_another_kind_of_file_is_refused_before_any_work(
     configured: Make, offload: Make, tmp_path: Path
 ) -> None:

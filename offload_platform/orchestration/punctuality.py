@@ -3,12 +3,13 @@
 The arrivals sensor reports it; executed by hand, it lists the feed's root and judges anew.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
 from offload_platform.landing.punctuality import Punctuality, punctuality_of
@@ -60,6 +61,19 @@ def on_time_checks(feed: Feed) -> dg.AssetChecksDefinition:
     return check
 
 
+def changed_evaluations(
+    feed: Feed, deliveries: Sequence[Delivery], told: Mapping[str, str], now: datetime
+) -> tuple[list[dg.AssetCheckEvaluation], dict[str, str]]:
+    """Results that differ from those told before, by offload type, and what has been told then.
+
+    A sensor that keeps `told` in its cursor reports a change once, and not the same standing every minute.
+    """
+    judged = [punctuality_of(feed, contract, deliveries, now) for contract in subscribed_contracts(feed)]
+    saying = {p.offload_type: f"{_grade(p)}, due {p.due:%Y-%m-%d %H:%M}, {len(p.missing)} missing" for p in judged}
+    changed = [on_time_evaluation(p) for p in judged if told.get(p.offload_type) != saying[p.offload_type]]
+    return changed, saying
+
+
 def on_time_evaluation(punctuality: Punctuality) -> dg.AssetCheckEvaluation:
     """The result of the check, as a sensor reports it among its `asset_events`."""
     p = punctuality
@@ -82,6 +96,10 @@ def on_time_evaluation(punctuality: Punctuality) -> dg.AssetCheckEvaluation:
         description=_description(p),
         metadata=metadata,
     )
+
+
+def _grade(p: Punctuality) -> str:
+    return "overdue" if p.is_overdue else "late" if p.is_late else "on time"
 
 
 def _description(p: Punctuality) -> str:

@@ -227,6 +227,19 @@ def test_nothing_is_published_yet(troubled: Vendor) -> None:
     assert scored[3].hours_late == 120 - 21, "only the version that is there can be seen"
 
 
+def test_a_file_from_before_arrivals_were_kept_can_be_scored(vendor: Vendor) -> None:
+    vendor.delivers(SATURDAYS[0], 29, [trip(ANN, "03-02")])
+    vendor.is_loaded(SATURDAYS[0])
+    for column in ("receipts DROP arrived_at", "receipts DROP delivery_stamp", "ledger DROP last_modified"):
+        vendor.warehouse.query(f"ALTER TABLE ops.{column}")
+    now = SATURDAYS[1]
+    [row] = vendor.scored(now)
+    assert (row.rows_in, row.hours_late) == (1, 8.0), "the store still says when it came"
+    [row] = vendor.scored(now, is_listed=False)
+    assert (row.rows_in, row.arrived_at, row.hours_late, row.is_on_time) == (1, None, None, None)
+    assert totals([row])[0].on_time_share is None
+
+
 def test_a_type_that_never_came_is_missing_from_the_start(vendor: Vendor) -> None:
     due = datetime(2026, 3, 14, 21, tzinfo=UTC)
     assert vendor.scored(due - timedelta(minutes=1)) == []

@@ -8,11 +8,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from offload_platform.landing.deliveries import discover
 from offload_platform.landing.punctuality import Punctuality, punctuality_of
+from offload_platform.landing.store import DeliveryStore
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.deliveries import delivery_key
 from offload_platform.orchestration.instance import open_instance
-from offload_platform.orchestration.punctuality import ON_TIME_CHECK, on_time_evaluation
+from offload_platform.orchestration.punctuality import ON_TIME_CHECK, changed_evaluations, on_time_evaluation
 from offload_platform.settings import Settings
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.files import WarehouseFiles
@@ -106,6 +108,28 @@ def test_what_a_sensor_reports_is_kept_on_the_delivery(settings: Settings, insta
     assert "No complete delivery was ever found" in str(record.evaluation.description)
     [materialized] = instance.get_materialized_partitions(KEY)
     assert materialized == "2026-03-07"
+
+
+def test_a_standing_is_told_once_and_again_when_it_changes(settings: Settings, vendor_folder: Any) -> None:
+    [feed] = settings.feeds
+    for offload_type in ("segments", "moments"):
+        vendor_folder.part(STAMP, ["x"], offload_type=offload_type)
+    found = discover(feed, DeliveryStore(feed).list_objects()).deliveries
+    told: dict[str, str] = {}
+    history = []
+    for hours in (-50, -1, 5, 6, 7, 35, 36, 500):
+        changed, told = changed_evaluations(feed, found, told, DUE + timedelta(hours=hours))
+        history.append([(e.passed, e.severity.value) for e in changed])
+    nothing: list[tuple[bool, str]] = []
+    assert history == [
+        *([(True, "WARN")] * 2, nothing, nothing),
+        *([(False, "WARN")] * 2, nothing, nothing),
+        *([(False, "ERROR")] * 2, nothing),
+    ]
+    vendor_folder.part(STAMP + timedelta(weeks=1), ["x"])
+    vendor_folder.part(STAMP + timedelta(weeks=1), ["x"], offload_type="moments")
+    found = discover(feed, DeliveryStore(feed).list_objects()).deliveries
+    assert {e.passed for e in changed_evaluations(feed, found, told, DUE + timedelta(hours=40))[0]} == {True}
 
 
 def execute(settings: Settings, instance: dg.DagsterInstance, checks: set[dg.AssetCheckKey]) -> Any:

@@ -112,11 +112,13 @@ def test_what_may_lie_in_quarantine_is_not_called_withdrawn(withdrawn: Make) -> 
     ) == {"03-14": (1, 1)}
 
 
-def test_a_delivery_whose_rows_are_no_longer_kept_withdraws_nothing(withdrawn: Make, warehouse: Any) -> None:
-    snapshots = {day: [trip(ANN, "03-06T08:00")] for day in ("03-07", "03-14", "03-21")}
-    assert withdrawn(snapshots) == {"03-14": (1, 0), "03-21": (1, 0)}
-    warehouse.query("DELETE FROM sentiance.transports WHERE delivery_stamp::DATE = '2026-03-14'")
-    assert withdrawn({}) == {"03-21": (1, 0)}
+def test_a_delivery_whose_rows_are_no_longer_kept_withdraws_nothing(warehouse: Any) -> None:
+    with warehouse.writing() as connection:
+        for offload_type in ("stationaries", "moments"):
+            fill(connection, offload_type, {week: {(ANN, 0)} for week in (1, 2, 3)})
+        assert counted(connection, "moments") == {2: Withdrawals(1, 0), 3: Withdrawals(1, 0)}
+        connection.execute("DELETE FROM sentiance.moments WHERE delivery_stamp = ?", [stamp_of(2)])
+        assert counted(connection, "moments") == {3: Withdrawals(1, 0)}
 
 
 def test_presence_is_shown_by_a_stay_as_well_and_by_nothing_else(warehouse: Any) -> None:
