@@ -13,14 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
-from offload_platform.landing.punctuality import punctuality_of
 from offload_platform.landing.watch import Memory, look
 from offload_platform.orchestration.deliveries import arrival
 from offload_platform.orchestration.partitions import partition_key_of
-from offload_platform.orchestration.punctuality import on_time_evaluation
+from offload_platform.orchestration.punctuality import changed_evaluations
 from offload_platform.orchestration.resources import FeedSource, WarehouseResource, source_key
 from offload_platform.orchestration.slots import slots_of
-from offload_platform.orchestration.tables import subscribed_contracts, table_key
+from offload_platform.orchestration.tables import table_key
 from offload_platform.settings import Feed
 
 _SECONDS_BETWEEN_LISTINGS = 60
@@ -107,14 +106,11 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
             context.log.info(f"{left:,} more deliveries are new; they are asked for at the next ticks")
         for wait in waits:
             context.log.info(wait)
+        # A listing of a part does not show the newest delivery of a feed that has been silent for long.
         standing = cursor.standing
         changes: list[dg.AssetCheckEvaluation] = []
         if found.whole:
-            told = [punctuality_of(feed, c, discovery.deliveries, now) for c in subscribed_contracts(feed)]
-            standing = {p.offload_type: f"{p.state}, late: {p.is_late}, missing: {len(p.missing)}" for p in told}
-            changes = [
-                on_time_evaluation(p) for p in told if cursor.standing.get(p.offload_type) != standing[p.offload_type]
-            ]
+            changes, standing = changed_evaluations(feed, discovery.deliveries, cursor.standing, now)
         return dg.SensorResult(
             run_requests=requests,
             asset_events=[*facts, *changes],
