@@ -1,4 +1,4 @@
-"""The `offload` command: run, plan, status, scorecard, doctor, simulate, demo, dev.
+"""The `offload` command: run, plan, status, scorecard, doctor, tidy, simulate, demo, dev.
 
 Here: what people type and read. The work is done in the rooms below; Dagster is imported only by commands that need it.
 """
@@ -318,6 +318,28 @@ def doctor(
         _out.print(table)
     if any(f.grade is Grade.PROBLEM for f in findings):
         raise typer.Exit(PROBLEM_EXIT)
+
+
+@app.command()
+def tidy(
+    feeds: FeedsOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what `retention` has let expire: old rows, staged files, logs, and runs that say nothing any more."""
+    from offload_platform.orchestration import housekeeping
+    from offload_platform.orchestration.instance import open_instance
+    from offload_platform.warehouse.files import WarehouseFiles
+
+    settings = _settings(feeds)
+    with open_instance(WarehouseFiles(settings.warehouse)) as instance, _err.status("Tidying up …"):
+        tidied = housekeeping.tidy(settings, instance, dry_run=dry_run)
+    if as_json:
+        return _print_json(asdict(tidied) | {"dry_run": dry_run})
+    for sentence in housekeeping.in_words(tidied):
+        _out.print(f"{'would go' if dry_run else 'gone'}: {sentence}", soft_wrap=True)
+    if not housekeeping.in_words(tidied):
+        _out.print("Nothing has been kept long enough to go.")
 
 
 @app.command()

@@ -5,6 +5,7 @@ import dagster as dg
 from offload_platform.orchestration.alerts import alerts_sensor
 from offload_platform.orchestration.arrivals import arrivals_of
 from offload_platform.orchestration.deliveries import owed_delivery
+from offload_platform.orchestration.housekeeping import housekeeping
 from offload_platform.orchestration.publishing import publish_after_loads, published_file
 from offload_platform.orchestration.punctuality import on_time_checks
 from offload_platform.orchestration.resources import source_key, source_of, warehouse_in
@@ -13,7 +14,7 @@ from offload_platform.settings import Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """Assets, checks, sensors and resources of all feeds."""
+    """Assets, checks, sensors and resources of all feeds, alerts and housekeeping."""
     tables = [table for feed in settings.feeds for table in tables_of(feed)]
     owed = [owed_delivery(feed, contract) for feed in settings.feeds for contract in subscribed_contracts(feed)]
     sensors = [*(arrivals_of(feed) for feed in settings.feeds), publish_after_loads()]
@@ -23,8 +24,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets=[*owed, *tables, published_file(tables)],
         asset_checks=[on_time_checks(feed) for feed in settings.feeds],
         sensors=sensors,
+        schedules=[housekeeping(settings)],
         resources={
-            "warehouse": warehouse_in(settings.warehouse),
+            "warehouse": warehouse_in(settings.warehouse, settings.retention.failed_staging_hours),
             **{source_key(feed): source_of(feed) for feed in settings.feeds},
         },
         # A second process for each step would cost more than the step.

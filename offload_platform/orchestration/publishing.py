@@ -1,11 +1,13 @@
 """The published file as an asset: rebuilt when loads have finished, never while one is under way."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
 from offload_platform.orchestration.resources import WarehouseResource
-from offload_platform.warehouse.publish import publish
+from offload_platform.warehouse.files import WarehouseFiles
+from offload_platform.warehouse.publish import Published, publish
 
 PUBLISHED_KEY = dg.AssetKey("published_file")
 
@@ -32,16 +34,19 @@ def published_file(tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition
     def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with warehouse.writing() as connection:
             published = publish(connection, warehouse.files)
-        return dg.MaterializeResult(
-            metadata={
-                "file": dg.MetadataValue.path(warehouse.files.published),
-                "size (MB)": round(published.size_bytes / 1e6, 3),
-                "rows": sum(published.rows.values()),
-                "rows by table": dg.MetadataValue.json(published.rows),
-            }
-        )
+        return dg.MaterializeResult(metadata=publishing_metadata(published, warehouse.files))
 
     return publish_warehouse
+
+
+def publishing_metadata(published: Published, files: WarehouseFiles) -> dict[str, Any]:
+    """What is said in Dagster of a file that was published."""
+    return {
+        "file": dg.MetadataValue.path(files.published),
+        "size (MB)": round(published.size_bytes / 1e6, 3),
+        "rows": sum(published.rows.values()),
+        "rows by table": dg.MetadataValue.json(published.rows),
+    }
 
 
 def publish_after_loads() -> dg.AutomationConditionSensorDefinition:

@@ -36,11 +36,12 @@ class WarehouseResource(DuckDBResource):
     """The warehouse's build file. One writer at a time, and never a connection left open by an exception."""
 
     root: str
+    failed_staging_hours: float = 0.0
 
     @property
     def files(self) -> WarehouseFiles:
         """Where the warehouse keeps its files."""
-        return WarehouseFiles(Path(self.root))
+        return WarehouseFiles(Path(self.root), self.failed_staging_hours)
 
     def loaded(self) -> LoadedDeliveries:
         """Which deliveries are loaded; none before the first load."""
@@ -71,7 +72,11 @@ def source_key(feed: Feed) -> str:
     return f"{feed.name}_source"
 
 
-def warehouse_in(folder: Path) -> WarehouseResource:
-    """The warehouse in a folder."""
-    files = WarehouseFiles(folder)
-    return WarehouseResource(root=str(folder), database=str(files.build), connection_config=dict(CONNECTION_CONFIG))
+def warehouse_in(folder: Path, failed_staging_hours: float = 0.0) -> WarehouseResource:
+    """The warehouse in a folder. What loads that failed have staged is kept for some hours; none by default."""
+    return WarehouseResource(
+        root=str(folder),
+        failed_staging_hours=failed_staging_hours,
+        database=str(WarehouseFiles(folder).build),
+        connection_config=dict(CONNECTION_CONFIG),
+    )

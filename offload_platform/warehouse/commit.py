@@ -273,7 +273,7 @@ def _first_loaded(connection: duckdb.DuckDBPyConnection, partition: Partition) -
     """When each version of a part was first loaded, so that loading it again changes nothing."""
     found = connection.execute(
         "SELECT object_key, etag, contract_version, loaded_at FROM ops.ledger "
-        "WHERE feed = ? AND offload_type = ? AND status = 'loaded'",
+        "WHERE feed = ? AND offload_type = ? AND status IN ('loaded', 'expired')",
         [partition.feed, partition.contract.offload_type],
     ).fetchall()
     return {(key, etag, version): loaded_at for key, etag, version, loaded_at in found}

@@ -1,5 +1,6 @@
 """Where a warehouse keeps its files, and who may write."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,11 +15,16 @@ CONNECTION_CONFIG = {"storage_compatibility_version": "v1.5.0", "memory_limit": 
 """DuckDB 1.5 can open what is written (storage version), and a load stays small beside its neighbours."""
 
 
+_FAILED = ".failed"
+_WHY_FAILED = "error.txt"
+
+
 @dataclass(frozen=True)
 class WarehouseFiles:
-    """The folder of one warehouse."""
+    """The folder of one warehouse. What loads that failed have staged is kept for `failed_staging_hours`."""
 
     root: Path
+    failed_staging_hours: float = 0.0
 
     @property
     def build(self) -> Path:
@@ -35,22 +41,49 @@ class WarehouseFiles:
         """Runs, events and schedules of Dagster."""
         return self.root / "dagster"
 
+    @property
+    def staging(self) -> Path:
+        """Folders of deliveries that are being staged, and of failed loads that are kept for inspection."""
+        return self.root / "staging"
+
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
-        """A new folder for one staged delivery, removed afterwards; what killed loads have left is removed too."""
-        staging = self.root / "staging"
-        staging.mkdir(parents=True, exist_ok=True)
-        for left_behind in staging.iterdir():
-            if left_behind.is_dir():
-                _remove_if_abandoned(left_behind)
-        folder = staging / uuid.uuid4().hex
+        """A new folder for one staged delivery, removed afterwards; what others have left behind is removed too.
+
+        The folder of a load that fails is kept as `<name>.failed`, with its error, for `failed_staging_hours`.
+        """
+        self.staging.mkdir(parents=True, exist_ok=True)
+        self.clear_staging()
+        folder = self.staging / uuid.uuid4().hex
         with FileLock(_lock_of(folder)):
             folder.mkdir()
             try:
                 yield folder
+            except Exception as error:
+                if self.failed_staging_hours > 0:
+                    _keep_failed(folder, error)
+                raise
             finally:
-                rmtree(folder)
+                if folder.exists():
+                    rmtree(folder)
                 _lock_of(folder).unlink(missing_ok=True)
+
+    def staging_left_behind(self, at: float | None = None) -> list[Path]:
+        """Folders that nobody needs: of loads that were killed, and of failed ones that have been kept long enough.
+
+        `at` is in seconds since 1970; now by default.
+        """
+        oldest = (time.time() if at is None else at) - self.failed_staging_hours * 3600
+        folders = [path for path in self.staging.iterdir() if path.is_dir()] if self.staging.exists() else []
+        return [f for f in folders if (_is_older(f, oldest) if f.suffix == _FAILED else _is_abandoned(f))]
+
+    def clear_staging(self, at: float | None = None) -> None:
+        """Remove the folders that nobody needs."""
+        for folder in self.staging_left_behind(at):
+            if folder.suffix == _FAILED:
+                rmtree(folder, ignore_errors=True)
+            else:
+                _remove_if_abandoned(folder)
 
     @contextmanager
     def writer_lock(self) -> Iterator[None]:
@@ -63,6 +96,29 @@ class WarehouseFiles:
 def _lock_of(folder: Path) -> Path:
     """The lock of a staging folder, held as long as its load lives."""
     return folder.with_suffix(".lock")
+
+
+def _keep_failed(folder: Path, error: Exception) -> None:
+    kept = folder.rename(folder.with_suffix(_FAILED))
+    # A full disk must not hide what went wrong.
+    with suppress(OSError):
+        (kept / _WHY_FAILED).write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+
+
+def _is_older(folder: Path, than: float) -> bool:
+    try:
+        return folder.stat().st_mtime <= than
+    except FileNotFoundError:
+        # Another load has just removed it.
+        return False
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        with FileLock(_lock_of(folder), timeout=0):
+            return True
+    except Timeout:
+        return False
 
 
 def _remove_if_abandoned(folder: Path) -> None:

@@ -43,12 +43,12 @@ class LoadedDeliveries:
 
 
 def loaded_deliveries(connection: duckdb.DuckDBPyConnection) -> LoadedDeliveries:
-    """Which deliveries the ledger says are loaded; none before the first load."""
+    """Which deliveries the ledger says are loaded, or were until retention deleted them; none before the first load."""
     if not has_ledger(connection):
         return LoadedDeliveries({})
     found = connection.execute(
         "SELECT DISTINCT feed, offload_type, delivery_folder, delivery_stamp, delivery_fingerprint FROM ops.ledger "
-        "WHERE status = 'loaded'"
+        "WHERE status IN ('loaded', 'expired')"
     ).fetchall()
     return LoadedDeliveries({tuple(identity): fingerprint for *identity, fingerprint in found})
 

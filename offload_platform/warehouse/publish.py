@@ -50,7 +50,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles) -> Pub
         shutil.copyfile(files.build, aside)
         _verify(aside, expected, files)
         aside.chmod(_READ_ONLY)
-        _flush(aside)
+        flush(aside)
         aside.replace(files.published)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -86,7 +86,8 @@ def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     return counted
 
 
-def _flush(path: os.PathLike[str]) -> None:
+def flush(path: os.PathLike[str]) -> None:
+    """Make sure that a file is on the disk and not only in memory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

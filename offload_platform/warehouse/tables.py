@@ -46,8 +46,12 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "object_key": ("VARCHAR", "Key of the part, relative to the feed's root."),
             "etag": ("VARCHAR", "ETag of the part; for folders on disk the MD5 of its content."),
             "size_bytes": ("BIGINT", "Size of the part as stored. Unit: bytes."),
-            "status": ("VARCHAR", "loaded, superseded (a newer complete delivery counts) or incomplete."),
-            "status_reason": ("VARCHAR", "Why the part is not loaded; null when it is."),
+            "status": (
+                "VARCHAR",
+                "loaded, expired (loaded once, and deleted by retention), superseded (a newer complete delivery "
+                "counts) or incomplete.",
+            ),
+            "status_reason": ("VARCHAR", "Why the part is not loaded, or not any more; null when it is."),
             "checksum": (
                 "VARCHAR",
                 "How the bytes were verified: md5, gzip crc, or size only; null for the marker of an empty delivery.",
