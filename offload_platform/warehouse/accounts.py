@@ -66,7 +66,7 @@ def account_of(
         "ledger",
         "delivery_stamp, delivery_folder, partition, count(checksum), sum(size_bytes)::BIGINT, sum(rows_in)::BIGINT, "
         "sum(rows_loaded)::BIGINT, sum(rows_quarantined)::BIGINT, max(last_modified)",
-        "status = 'loaded'",
+        "status IN ('loaded', 'expired')",
         "GROUP BY delivery_stamp, delivery_folder, partition",
     )
     return Account(

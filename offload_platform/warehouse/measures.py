@@ -294,8 +294,8 @@ def _earlier_rows(
     connection: duckdb.DuckDBPyConnection, replaced: Partition, delivery: Delivery, trailing: int
 ) -> tuple[int, ...]:
     found = connection.execute(
-        "SELECT sum(rows_loaded)::BIGINT FROM ops.ledger WHERE feed = ? AND offload_type = ? AND status = 'loaded' "
-        "AND delivery_stamp < ? GROUP BY delivery_stamp ORDER BY delivery_stamp DESC LIMIT ?",
+        "SELECT sum(rows_loaded)::BIGINT FROM ops.ledger WHERE feed = ? AND offload_type = ? "
+        "AND status IN ('loaded', 'expired') AND delivery_stamp < ? GROUP BY delivery_stamp ORDER BY delivery_stamp DESC LIMIT ?",
         [replaced.feed, delivery.offload_type, delivery.stamp, trailing],
     ).fetchall()
     return tuple(rows for (rows,) in found)
