@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test lint lock clean
+.PHONY: help setup demo dev test bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(READY)  ## Lint, type check, validate the definitions, and run the whole
 	$(BIN)/mypy
 	OFFLOAD_FEEDS=feeds.example.yaml $(BIN)/dagster definitions validate --workspace workspace.yaml --log-level warning
 	$(BIN)/pytest
+
+bench: $(READY)  ## Load a driving day of 600 MB, beside the JSON readers of polars and DuckDB
+	$(BIN)/python offload_platform_tests/benchmarks/driving_events.py --drives 16800
 
 lock:  ## Resolve pyproject.toml anew into requirements.lock (needs uv)
 	{ echo '# The exact versions that are tested together, with their hashes. Written by `make lock` from pyproject.toml.'; \

@@ -295,7 +295,8 @@ def _earlier_rows(
 ) -> tuple[int, ...]:
     found = connection.execute(
         "SELECT sum(rows_loaded)::BIGINT FROM ops.ledger WHERE feed = ? AND offload_type = ? "
-        "AND status IN ('loaded', 'expired') AND delivery_stamp < ? GROUP BY delivery_stamp ORDER BY delivery_stamp DESC LIMIT ?",
+        "AND status IN ('loaded', 'expired') AND delivery_stamp < ? "
+        "GROUP BY delivery_stamp ORDER BY delivery_stamp DESC LIMIT ?",
         [replaced.feed, delivery.offload_type, delivery.stamp, trailing],
     ).fetchall()
     return tuple(rows for (rows,) in found)
