@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files as files_of
 from pathlib import Path
 from typing import Any
@@ -104,22 +104,27 @@ def test_every_load_belongs_to_the_pool_that_is_bounded(settings: Settings) -> N
 
 
 @pytest.fixture
-def load_under_way(vendor_folder: Any, tmp_path: Path, feed_of: Make, feeds_yaml: Make) -> Make:
+def load_under_way(vendor_folder: Any, tmp_path: Path, feed_of: Make, feeds_yaml: Make) -> Iterator[Make]:
     """Starts `offload run` in a process of its own; it is at its commit, for which it waits, when the test goes on."""
     vendor_folder.part("2018-12-08", [GOOD_ROW])
     feeds = feeds_yaml(tmp_path, feed_of(vendor_folder.url, types=("segments",)))
+    started: list[subprocess.Popen[bytes]] = []
 
     def start(instance: dg.DagsterInstance) -> tuple["subprocess.Popen[bytes]", dg.DagsterRun]:
         command = [sys.executable, "-m", "offload_platform.cli", "run", "--feeds", str(feeds)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        started.append(process)
+        deadline = time.monotonic() + 120
         while not (runs := instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
         return process, runs[0]
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 def test_a_run_is_well_while_its_process_lives_and_dead_at_the_second_look(
