@@ -16,7 +16,7 @@ import pytest
 import yaml
 from dagster._core.instance.config import PoolGranularity
 from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, WILL_RETRY_TAG
 
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.instance import TEMPLATE, dagster_home, open_instance
@@ -101,6 +101,28 @@ def test_every_load_belongs_to_the_pool_that_is_bounded(settings: Settings) -> N
     graph = build_definitions(settings).resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.materializable_asset_keys}
     assert pools == {"acme/segments": {LOADS_POOL}, "published_file": set()}
+
+
+def test_a_run_that_was_killed_is_retried_and_a_load_that_failed_is_not(
+    files: WarehouseFiles, settings: Settings, vendor_folder: Any
+) -> None:
+    part = vendor_folder.part("2018-12-08", [GOOD_ROW])
+    part.write_bytes(part.read_bytes()[:-6])
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    with open_instance(files) as instance:
+        failed = job.execute_in_process(
+            partition_key="2018-12-08",
+            asset_selection=[dg.AssetKey(["acme", "segments"])],
+            instance=instance,
+            raise_on_error=False,
+        )
+        killed = instance.create_run_for_job(_job)
+        instance.report_run_failed(killed, "what run monitoring says of a run whose process ended")
+        decided = {
+            name: instance.get_run_by_id(run_id).tags.get(WILL_RETRY_TAG)
+            for name, run_id in (("failed", failed.run_id), ("killed", killed.run_id))
+        }
+    assert decided == {"failed": "false", "killed": "true"}
 
 
 @pytest.fixture
