@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -78,6 +79,10 @@ def run(
     offload_type: TypeOption = None,
     first: FirstOption = None,
     last: LastOption = None,
+    parallel: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Partitions to load at once. Default: one for each core, at most 4."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Load what is complete and new, through Dagster, and publish."""
@@ -85,7 +90,7 @@ def run(
     chosen = _chosen(settings, feed)
     _check_types(chosen, offload_type)
     outcomes, plan, publishing_error = _run(
-        settings, chosen, offload_type or [], first.date() if first else None, last.date() if last else None
+        settings, chosen, offload_type or [], first.date() if first else None, last.date() if last else None, parallel
     )
     alerting_error = _send_alerts(settings, plan)
     failed = [o for o in outcomes if not o.succeeded]
@@ -501,6 +506,7 @@ def _run(
     offload_types: Sequence[str],
     first: date | None,
     last: date | None,
+    parallel: int | None = None,
 ) -> tuple[list[Any], Any, str | None]:
     from offload_platform.orchestration import run as runs
     from offload_platform.orchestration.instance import open_instance
@@ -511,19 +517,24 @@ def _run(
         plan = runs.plan(settings, feeds, offload_types, first, last)
     outcomes = []
     publishing_error = None
-    if not plan.loads and (files.published.exists() or not files.build.exists()):
+    if not plan.loads and (files.is_published or not files.build.exists()):
         return [], plan, None
-    with open_instance(files) as instance:
-        with _progress() as progress:
-            task = progress.add_task("Loading", total=len(plan.loads), visible=bool(plan.loads))
-            for outcome in runs.execute(settings, plan.loads, instance):
-                outcomes.append(outcome)
-                progress.update(
-                    task, advance=1, description=f"Loading  {outcome.feed} {outcome.offload_type} {outcome.partition}"
-                )
-        if any(o.succeeded for o in outcomes) or (files.build.exists() and not files.published.exists()):
-            with _err.status("Publishing …"):
-                publishing_error = runs.publish_now(settings, instance)
+    try:
+        with open_instance(files, capture_output=False) as instance:
+            with _loading(len(plan.loads)) as (on_change, on_outcome):
+                at_once = parallel or runs.default_parallel(plan.loads)
+                with closing(runs.execute(settings, plan.loads, instance, at_once, on_change)) as loading:
+                    for outcome in loading:
+                        outcomes.append(outcome)
+                        on_outcome()
+            if files.build.exists() and not files.is_published:
+                with _err.status("Publishing …"):
+                    publishing_error = runs.publish_now(settings, instance)
+    except (KeyboardInterrupt, SystemExit):
+        _err.print("[yellow]stopped:[/yellow] what is loaded stays. Next: [bold]offload run[/bold] loads the rest")
+        raise
+    place = {(load.feed.name, load.offload_type, load.partition): number for number, load in enumerate(plan.loads)}
+    outcomes.sort(key=lambda o: place[o.feed, o.offload_type, o.partition])
     return outcomes, plan, publishing_error
 
 
@@ -808,16 +819,31 @@ def _warned(count: int) -> str:
     return f"[yellow]{count:,}[/yellow]" if count else "0"
 
 
-def _progress() -> Progress:
-    return Progress(
+@contextmanager
+def _loading(total: int) -> Iterator[tuple[Callable[[Sequence[Any]], None], Callable[[], None]]]:
+    """Shows how many loads have ended, and which are under way; gives what is to be told of each change of either."""
+    ended = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=_err,
-        transient=True,
     )
+    under_way = Progress(TextColumn("  {task.description}"), TimeElapsedColumn(), console=_err)
+    shown: dict[tuple[str, str, str], Any] = {}
+    loading = ended.add_task("Loading", total=total, visible=bool(total))
+
+    def on_change(loads: Sequence[Any]) -> None:
+        now = [(load.feed.name, load.offload_type, load.partition) for load in loads]
+        for gone in shown.keys() - now:
+            under_way.remove_task(shown.pop(gone))
+        for begun in now:
+            if begun not in shown:
+                shown[begun] = under_way.add_task(" ".join(begun), total=None)
+
+    with Live(Group(ended, under_way), console=_err, transient=True):
+        yield on_change, lambda: ended.advance(loading)
 
 
 @contextmanager

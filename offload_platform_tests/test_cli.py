@@ -75,14 +75,15 @@ def test_run_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, offlo
     assert (again["loads"], again["up_to_date"]) == ([], 1)
 
 
+@pytest.mark.parametrize("parallel", [1, 2])
 def test_a_partition_that_fails_stops_no_other_and_makes_the_exit_code_1(
-    vendor_folder: Any, configured: Make, offload: Make
+    vendor_folder: Any, configured: Make, offload: Make, parallel: int
 ) -> None:
     for day in ("2018-12-08", "2018-12-15", "2018-12-22"):
         part = vendor_folder.part(day, [GOOD_ROW])
         if day == "2018-12-15":
             part.write_bytes(part.read_bytes()[:-6])
-    said = offload("run", "--feeds", configured(), "--json")
+    said = offload("run", "--feeds", configured(), "--parallel", parallel, "--json")
     assert said.code == 1
     outcomes = {o["partition"]: (o["succeeded"], o["error"]) for o in said.json["loads"]}
     assert {week: succeeded for week, (succeeded, _) in outcomes.items()} == {
@@ -454,6 +455,7 @@ def test_simulate_says_which_types_the_family_has(tmp_path: Path, offload: Make)
         (("simulate", "x", "--type", "stationary"), "unknown offload type 'stationary'"),
         (("simulate", "x", "--users", "0"), "users"),
         (("run", "--from", "yesterday"), "yesterday"),
+        (("run", "--parallel", "0"), "--parallel"),
     ],
 )
 def test_wrong_words_are_exit_code_2_without_a_traceback(

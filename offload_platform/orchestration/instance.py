@@ -22,6 +22,20 @@ def dagster_home(files: WarehouseFiles) -> Path:
     return home
 
 
-def open_instance(files: WarehouseFiles) -> dg.DagsterInstance:
-    """The instance itself; use it as a context manager."""
-    return dg.DagsterInstance.from_config(str(dagster_home(files)))
+def open_instance(files: WarehouseFiles, capture_output: bool = True) -> dg.DagsterInstance:
+    """The instance itself; use it as a context manager.
+
+    Without `capture_output`, what runs print goes where this process prints, and not to Dagster's files: to capture it
+    takes four more processes for each run.
+    """
+    instance = dg.DagsterInstance.from_config(str(dagster_home(files)))
+    if capture_output:
+        return instance
+    with instance:
+        configured = instance.get_ref()
+    no_capture = configured.compute_logs_data._replace(
+        module_name="dagster._core.storage.noop_compute_log_manager",
+        class_name="NoOpComputeLogManager",
+        config_yaml="{}",
+    )
+    return dg.DagsterInstance.from_ref(configured._replace(compute_logs_data=no_capture))

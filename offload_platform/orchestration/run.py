@@ -1,10 +1,16 @@
 """Finds what is complete and new, and materialises it through Dagster: what `offload run` does."""
 
-from collections.abc import Iterator, Sequence
+import signal
+import uuid
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import dagster as dg
+import polars as pl
+from dagster._core.instance import InstanceRef
 
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Discovery, discover
@@ -16,10 +22,15 @@ from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
+from offload_platform.orchestration.workers import Died, Workers
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.load import folders_of
 
+_MOST_BY_DEFAULT = 4
+# Less than this is loaded in the time that processes take to start.
+_LOADS_WORTH_PROCESSES = 12
+_BYTES_WORTH_PROCESSES = 8_000_000
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -124,45 +135,56 @@ def plan(
     return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries, unlisted)
 
 
-def execute(settings: Settings, loads: Sequence[PlannedLoad], instance: dg.DagsterInstance) -> Iterator[LoadOutcome]:
-    """Materialise the planned partitions one after the other; a failure does not stop the others."""
-    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    for load in loads:
-        key = table_key(load.feed, load.offload_type)
-        result = job.execute_in_process(
-            partition_key=load.partition,
-            asset_selection=[key],
-            instance=instance,
-            run_config=_QUIET,
-            raise_on_error=False,
-            tags={"offload/asked_by": "offload run"},
-        )
-        if not result.success:
-            yield LoadOutcome(load.feed.name, load.offload_type, load.partition, False, error=_first_error(result))
-            continue
-        [event] = result.get_asset_materialization_events()
-        said = {name: value.value for name, value in event.materialization.metadata.items()}
-        yield LoadOutcome(
-            load.feed.name,
-            load.offload_type,
-            load.partition,
-            True,
-            rows_in=int(said["rows in"]),  # type: ignore[arg-type]
-            rows_loaded=int(said["rows loaded"]),  # type: ignore[arg-type]
-            rows_quarantined=int(said["rows quarantined"]),  # type: ignore[arg-type]
-            drift=int(said["drift observations"]),  # type: ignore[arg-type]
-            seconds=float(said["seconds"]),  # type: ignore[arg-type]
-            megabytes=load.delivery.size / 1e6,
-        )
+def execute(
+    settings: Settings,
+    loads: Sequence[PlannedLoad],
+    instance: dg.DagsterInstance,
+    parallel: int = 1,
+    on_change: Callable[[Sequence[PlannedLoad]], None] = lambda _: None,
+) -> Generator[LoadOutcome, None, None]:
+    """Materialise the planned partitions, `parallel` of them at once, and yield each outcome when it is there.
+
+    They begin in the order of the plan: one at once in this process, more in processes of their own. A failure does not
+    stop the others. `on_change` is told which loads are under way, whenever that changes.
+
+    Whoever does not exhaust the iterator closes it. That ends the loads under way, and their partitions stay as they
+    were.
+
+    Raises:
+        KeyboardInterrupt: a load in this process was interrupted; its partition stays as it was.
+    """
+    loading = partial(_loading, settings, instance.get_ref())
+    tasks = [_Task(load, str(uuid.uuid4())) for load in loads]
+    at_once = min(parallel, len(tasks))
+    if at_once < 2:
+        with loading() as load_one:
+            for task in tasks:
+                on_change([task.load])
+                yield load_one(task)
+        return
+    with Workers(at_once, loading) as workers:
+        try:
+            for task, said in workers.run(tasks, lambda under_way: on_change([task.load for task in under_way])):
+                yield said if isinstance(said, LoadOutcome) else _lost(instance, task, said)
+        finally:
+            _cancel(instance, workers)
+
+
+def default_parallel(loads: Sequence[PlannedLoad]) -> int:
+    """Partitions to load at once where nobody says how many: one for each core that this process may use, at most 4."""
+    if len(loads) < _LOADS_WORTH_PROCESSES and sum(load.delivery.size for load in loads) < _BYTES_WORTH_PROCESSES:
+        return 1
+    return min(pl.thread_pool_size(), _MOST_BY_DEFAULT)
 
 
 def publish_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
-    """Materialise the published file; returns what went wrong, or None."""
+    """Materialise the published file; returns what went wrong, or None.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; the old published file stands.
+    """
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(
-        asset_selection=[PUBLISHED_KEY], instance=instance, run_config=_QUIET, raise_on_error=False
-    )
-    return None if result.success else _first_error(result)
+    return _error_of(_materialise(job, instance, PUBLISHED_KEY))
 
 
 def known_types(feeds: Sequence[Feed]) -> list[str]:
@@ -170,7 +192,104 @@ def known_types(feeds: Sequence[Feed]) -> list[str]:
     return sorted({t for feed in feeds for t in vendor_named(feed.vendor).contracts})
 
 
-def _first_error(result: dg.ExecuteInProcessResult) -> str:
+@dataclass(frozen=True)
+class _Task:
+    """A planned load, and the id that its Dagster run will have."""
+
+    load: PlannedLoad
+    run_id: str
+
+
+@contextmanager
+def _loading(settings: Settings, instance: InstanceRef) -> Iterator[Callable[[_Task], LoadOutcome]]:
+    """What all loads of a process share: the definitions, and the instance, opened."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    with dg.DagsterInstance.from_ref(instance) as opened:
+        yield partial(_load, job, opened)
+
+
+def _load(job: dg.JobDefinition, instance: dg.DagsterInstance, task: _Task) -> LoadOutcome:
+    load = task.load
+    try:
+        result = _materialise(job, instance, table_key(load.feed, load.offload_type), load.partition, task.run_id)
+    except Exception as error:  # noqa: BLE001 (Dagster's own troubles, such as a full disk, are told like any other)
+        return _failed(load, f"{type(error).__name__}: {error}")
+    if (because := _error_of(result)) is not None:
+        return _failed(load, because)
+    [event] = result.get_asset_materialization_events()
+    said = {name: value.value for name, value in event.materialization.metadata.items()}
+    return LoadOutcome(
+        load.feed.name,
+        load.offload_type,
+        load.partition,
+        True,
+        rows_in=int(said["rows in"]),  # type: ignore[arg-type]
+        rows_loaded=int(said["rows loaded"]),  # type: ignore[arg-type]
+        rows_quarantined=int(said["rows quarantined"]),  # type: ignore[arg-type]
+        drift=int(said["drift observations"]),  # type: ignore[arg-type]
+        seconds=float(said["seconds"]),  # type: ignore[arg-type]
+        megabytes=load.delivery.size / 1e6,
+    )
+
+
+def _failed(load: PlannedLoad, error: str) -> LoadOutcome:
+    return LoadOutcome(load.feed.name, load.offload_type, load.partition, False, error=error)
+
+
+def _lost(instance: dg.DagsterInstance, task: _Task, death: Died) -> LoadOutcome:
+    """The outcome of a load whose process died; its run cannot say so itself."""
+    error = (
+        f"the process that loaded it died ({death.how}), most often because memory had run out. "
+        "Run again, with a smaller --parallel."
+    )
+    for run in _unfinished(instance, [task.run_id]):
+        instance.report_run_failed(run, error)
+    return _failed(task.load, error)
+
+
+def _cancel(instance: dg.DagsterInstance, workers: Workers[_Task, LoadOutcome]) -> None:
+    """End the workers, and have the runs that are under way count as cancelled instead of failed."""
+    run_ids = [task.run_id for task in workers.under_way]
+    for run in _unfinished(instance, run_ids):
+        instance.report_run_canceling(run)
+    workers.end()
+    for run in _unfinished(instance, run_ids):
+        instance.report_run_canceled(run)
+
+
+def _unfinished(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[dg.DagsterRun]:
+    """Those of the runs that Dagster knows and takes to be under way."""
+    runs = map(instance.get_run_by_id, run_ids)
+    return [run for run in runs if run is not None and not run.is_finished]
+
+
+def _materialise(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partition: str | None = None,
+    run_id: str | None = None,
+) -> dg.ExecuteInProcessResult:
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        return job.execute_in_process(
+            partition_key=partition,
+            asset_selection=[key],
+            instance=instance,
+            run_config=_QUIET,
+            raise_on_error=False,
+            tags={"offload/asked_by": "offload run"},
+            run_id=run_id,
+        )
+    finally:
+        # Dagster leaves SIGTERM with the handler of Ctrl-C.
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _error_of(result: dg.ExecuteInProcessResult) -> str | None:
+    """What made a run fail, in a sentence where there is one; an interrupt goes on as what it is."""
+    if result.success:
+        return None
     for event in result.all_events:
         if event.is_failure and event.event_specific_data is not None:
             failure = getattr(event.event_specific_data, "user_failure_data", None)
@@ -179,6 +298,8 @@ def _first_error(result: dg.ExecuteInProcessResult) -> str:
             error = getattr(event.event_specific_data, "error", None)
             while error is not None and error.cause is not None:
                 error = error.cause
+            if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+                raise KeyboardInterrupt
             if error is not None:
                 return str(error.message).strip()
     return "the run failed; see its log in the Dagster UI"

@@ -37,6 +37,13 @@ class WarehouseFiles:
         return self.root / "published" / "offloads.duckdb"
 
     @property
+    def is_published(self) -> bool:
+        """Whether the published file was made after the last change of the build file."""
+        if not self.published.exists():
+            return False
+        return self.published.stat().st_mtime_ns >= self.build.stat().st_mtime_ns
+
+    @property
     def dagster_home(self) -> Path:
         """Runs, events and schedules of Dagster."""
         return self.root / "dagster"
