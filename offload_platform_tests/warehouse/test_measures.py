@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from offload_platform.contracts.deliveries import Delivery
@@ -135,6 +135,15 @@ def test_nothing_and_an_empty_list_are_not_the_same_content(build: Build, other:
     assert (repeats.copies, repeats.contradictions) == ((1, 0) if other is None else (0, 1))
 
 
+def test_five_keys_are_shown_and_contradictions_before_copies(build: Build) -> None:
+    drives = [{"user_id": user, "start_at": DAY, "mode": "car"} for user in "abcdefg" for _ in range(2)]
+    drives[-1]["mode"] = "bus"
+    build.deliver("driving_events_realtime", drives)
+    repeats = build.measure("driving_events_realtime").repeats
+    assert (repeats.copies, repeats.contradictions) == (6, 1)
+    assert [(e.contents, e.places[0][1]) for e in repeats.examples] == [(2, 14), (1, 2), (1, 4), (1, 6), (1, 8)]
+
+
 def test_many_rows_of_one_key_are_counted_and_ten_are_shown(build: Build) -> None:
     build.deliver("driving_events_realtime", [{"user_id": "a", "start_at": DAY}] * 400)
     repeats = build.measure("driving_events_realtime").repeats
@@ -233,6 +242,7 @@ def ranked(lags: Sequence[timedelta], share: float) -> float:
     lags=st.lists(st.timedeltas(timedelta(0), timedelta(days=40)), min_size=1, max_size=45),
     edge=st.booleans(),
 )
+@example(lags=[timedelta(days=days) for days in range(1, 21)], edge=False)
 @ON_ONE_BUILD
 def test_lags_are_those_of_plain_python(build: Build, lags: list[timedelta], edge: bool) -> None:
     build.clear()
@@ -282,6 +292,11 @@ def test_volume_is_beside_the_deliveries_before_and_never_those_after(build: Bui
     for day, rows in ((-9, 4), (-8, 1), (-3, 2), (-3, 1), (-1, 0)):
         deliver(day, rows)
     assert volume() == (6, (0, 3, 1, 4), 2.0, 2.0)
+    status = "UPDATE ops.ledger SET status = ? WHERE feed = 'acme' AND delivery_stamp::DATE = ?"
+    for said in (("expired", DAY - timedelta(days=9)), ("superseded", DAY - timedelta(days=8))):
+        build.connection.execute(status, said)
+    assert volume() == (6, (0, 3, 4), 3, 1.0), "what retention has deleted was loaded once"
+    build.connection.execute(status, ("loaded", DAY - timedelta(days=8)))
     said = {"checks": {"volume": {"trailing": 3}}, "cadence": {"lifestyle": "daily"}}
     build.feed = feed_of("file:///srv", **said)
     assert volume() == (6, (0, 3, 1), 1, 5.0)
@@ -313,6 +328,8 @@ def test_rows_are_counted_where_they_are(warehouse: Any, vendor_folder: Any, fee
     assert account(loaded.measures) == [(4, 3, 1, True), (4, 2, 2, True), (0, 0, 0, True)]
     ours = "feed = 'acme' AND delivery_stamp < '2018-12-15' AND object_key LIKE '%part-00000%'"
     tampered = {
+        f"UPDATE ops.ledger SET rows_in = 5 WHERE {ours}": (5, 3, 1, False),
+        f"UPDATE ops.ledger SET rows_in = 4, rows_quarantined = 0 WHERE {ours}": (4, 3, 1, False),
         f"DELETE FROM sentiance.segments WHERE {ours} AND line = 2": (4, 2, 1, False),
         f"INSERT INTO ops.quarantine FROM ops.quarantine WHERE {ours}": (4, 2, 2, False),
         f"DELETE FROM ops.ledger WHERE {ours}": (0, 2, 2, False),
