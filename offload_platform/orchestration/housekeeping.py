@@ -188,8 +188,7 @@ def _tidy_logs(instance: dg.DagsterInstance, before: datetime, dry_run: bool) ->
 def _runs_since_last_time(instance: dg.DagsterInstance, before: datetime) -> Iterator[dg.DagsterRun]:
     until = instance.daemon_cursor_storage.get_cursor_values({TIDIED_KEY}).get(TIDIED_KEY)
     after = datetime.fromtimestamp(float(until), UTC) if until else None
-    if after is None or after < before:
-        yield from _runs(instance, dg.RunsFilter(statuses=_FINISHED, updated_after=after, updated_before=before))
+    return _runs(instance, dg.RunsFilter(statuses=_FINISHED, updated_after=after, updated_before=before))
 
 
 def _needless_runs(instance: dg.DagsterInstance, before: datetime) -> list[dg.DagsterRun]:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -311,7 +312,11 @@ def workspace(tmp_path: Path, instance: dg.DagsterInstance, settings: Settings) 
         f"defs = build_definitions(read_settings(Path({str(write_feeds(tmp_path, settings))!r})))\n"
     )
     origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(python_file=str(code)))
-    with WorkspaceProcessContext(instance, InProcessTestWorkspaceLoadTarget(origin)) as workspace:
+    with warnings.catch_warnings():
+        # Dagster itself reads this property of each schedule.
+        warnings.filterwarnings("ignore", r"Property `ScheduleDefinition\.environment_vars`", DeprecationWarning)
+        process = WorkspaceProcessContext(instance, InProcessTestWorkspaceLoadTarget(origin))
+    with process as workspace:
         yield workspace
 
 

@@ -13,12 +13,13 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from offload_platform.orchestration import housekeeping as housekeeping_module
+from offload_platform.orchestration import publishing
 from offload_platform.orchestration.build import build_definitions
+from offload_platform.orchestration.checks import DRIFT_CHECK, QUARANTINE_CHECK
 from offload_platform.orchestration.housekeeping import HOUSEKEEPING, TIDIED_KEY, Tidied, in_words, tidy
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.partitions import partitions_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
-from offload_platform.orchestration.reports import DRIFT_CHECK, QUARANTINE_CHECK
 from offload_platform.orchestration.run import plan
 from offload_platform.settings import Feed, Retention, Settings
 from offload_platform.warehouse.files import WarehouseFiles
@@ -120,7 +121,9 @@ def spoiled(part: Path) -> Path:
     return part
 
 
-def test_partitions_look_as_before_when_old_runs_have_gone(runs: Runs, settings: Settings, vendor_folder: Any) -> None:
+def test_partitions_look_as_before_when_old_runs_have_gone(
+    runs: Runs, settings: Settings, vendor_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = vendor_folder.part("2018-12-01", [GOOD_ROW])
     vendor_folder.part("2018-12-08", [GOOD_ROW, "x,,y"])
     spoiled(vendor_folder.part("2018-12-15", [GOOD_ROW]))
@@ -140,6 +143,9 @@ def test_partitions_look_as_before_when_old_runs_have_gone(runs: Runs, settings:
     goes["cancelled, then loaded"] = runs.cancelled("2018-12-08")
     stays["loaded after it was cancelled"] = runs.run("2018-12-08")
     stays["published"] = runs.run(key=PUBLISHED_KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "publish", lambda *_: 1 / 0)
+        stays["not published since"] = runs.run(key=PUBLISHED_KEY)
     job = build_definitions(settings).resolve_job_def(HOUSEKEEPING)
     own = job.execute_in_process(instance=runs.instance)
     assert own.success
