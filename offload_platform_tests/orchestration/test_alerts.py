@@ -207,8 +207,9 @@ def test_rows_in_quarantine_and_drift_are_told_in_one_message_without_the_rows(
     [text] = hook.texts
     assert "*offload_platform: 2 warnings*" in text
     assert (
-        "*Rows in quarantine: 1*\n• *acme segments 2018-12-08* (warning): 1 of 3 rows are in quarantine: user_id: "
-        f"str_matches('^[0-9a-f]{{24}}$') (1). See ops.quarantine. {UI}/runs/{run_id}\nNext: Look at `ops.quarantine`"
+        "*Rows in quarantine: 1*\n• *acme segments 2018-12-08* (warning): 1 of 3 rows (33.3%) are in quarantine, more "
+        "than the allowed 0%: user_id: str_matches('^[0-9a-f]{24}$') (1). See ops.quarantine. "
+        f"{UI}/runs/{run_id}\nNext: Look at `ops.quarantine`"
     ) in text
     assert (
         "*Deliveries that differ from their contract: 1*\n• *acme segments 2018-12-08* (warning): The delivery "
@@ -391,8 +392,9 @@ def test_a_real_daemon_ticks_the_sensor_and_a_failed_tick_names_the_host_alone(
     assert hook.taken == []
     wait_for_the_next_tick(monkeypatch)
     sent = tick_of("alerts", instance, workspace)
-    assert (sent.is_failure, sent.skip_reason) == (False, "sent one message with 1 alerts")
-    assert "acme segments 2018-12-08" in hook.texts[0]
+    assert (sent.is_failure, sent.skip_reason) == (False, "sent one message with 2 alerts")
+    assert "*Rows in quarantine: 1*\n• *acme segments 2018-12-08*" in hook.texts[0]
+    assert "it was due by" in hook.texts[0], "the arrivals sensor, which ticks as well, finds the vendor late"
 
 
 def tick_of(sensor: str, instance: dg.DagsterInstance, workspace: WorkspaceProcessContext) -> Any:
