@@ -5,6 +5,7 @@ header) is decided here: read around it and report it, or refuse the part.
 """
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from offload_platform.landing.errors import UntrustedPart
 from offload_platform.quality.drift import Drift, DriftKind
 
 DELIMITERS = (",", ";", "\t", "|")
+_SAID_JSON = re.compile(r"\.json(?:/|\.|$)")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00": "UTF-32"}
 _LONGEST_HEADER = 1 << 20
@@ -50,6 +52,9 @@ def read_fingerprint(
         head += chunk
         if b"\n" in chunk or len(head) > _LONGEST_HEADER:
             break
+    said_json = _SAID_JSON.search(key) is not None
+    if not head and said_json:
+        return Fingerprint((), "", "none", False, "gzip" if compressed else "none"), head
     if not head:
         raise UntrustedPart(f"{key}: the part is empty, not even a header. Ask the vendor to deliver it anew.")
     for mark, encoding in _OTHER_ENCODINGS.items():
@@ -57,7 +62,8 @@ def read_fingerprint(
             raise UntrustedPart(f"{key}: line 1: the part is {encoding}, not UTF-8. Ask the vendor for UTF-8.")
     has_mark = head.startswith(_BYTE_ORDER_MARK)
     head = head.removeprefix(_BYTE_ORDER_MARK)
-    if head.lstrip()[:1] == b"{":
+    # Of a part that is said to be JSON lines, a first line that is no header is a line like any other, if broken.
+    if head.lstrip()[:1] == b"{" or (said_json and not _is_header(head, contract)):
         line_end = "CRLF" if b"\r\n" in head else "LF"
         return Fingerprint((), "", line_end, has_mark, "gzip" if compressed else "none"), head
     line, newline, rest = head.partition(b"\n")
@@ -85,9 +91,11 @@ def read_fingerprint(
 def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     """Differences between a part's fingerprint and the contract."""
     delivered, known = set(fingerprint.columns), set(contract.wire_columns)
+    is_empty = fingerprint.is_json and not delivered
     drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, "kept in extra") for c in fingerprint.columns if c not in known]
     missing = contract.expected_wire_columns - delivered
-    drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c in missing]
+    if not is_empty:
+        drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c in missing]
     expected_order = [c for c in contract.wire_columns if c in delivered]
     delivered_order = [c for c in fingerprint.columns if c in known]
     if contract.wire.ordered and not fingerprint.is_json and expected_order != delivered_order:
@@ -104,6 +112,14 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     if fingerprint.has_byte_order_mark:
         drift.append(Drift(DriftKind.BYTE_ORDER_MARK, None, "UTF-8 byte-order mark before the header"))
     return drift
+
+
+def _is_header(head: bytes, contract: Contract) -> bool:
+    line = head.partition(b"\n")[0].decode("utf-8", errors="replace")
+    try:
+        return not set(_columns(line, contract)[1]).isdisjoint(contract.wire_columns)
+    except csv.Error:
+        return False
 
 
 def _columns(header: str, contract: Contract) -> tuple[str, tuple[str, ...]]:

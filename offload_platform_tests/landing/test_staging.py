@@ -346,3 +346,31 @@ def test_an_unaccounted_row_fails_the_part(stage_part: Stage, monkeypatch: pytes
     monkeypatch.setattr(records, "parse", losing)
     with pytest.raises(AssertionError, match="3 rows in, but 1 loaded and 0 quarantined"):
         stage_part(lines(*segments(3)))
+
+
+@pytest.mark.parametrize(
+    ("content", "loaded", "quarantined"),
+    [
+        (b"", 0, []),
+        (b'oops\n{"timestamp": 1790000000000, "user_id": "5a689ab0e97b960500002109"}\n', 1, [(1, "not a JSON object")]),
+        (b"timestamp,user_id\n1790000000000,5a689ab0e97b960500002109\n", 1, []),
+    ],
+    ids=["empty", "first line broken", "CSV for all that"],
+)
+def test_a_part_that_is_said_to_be_json_lines_needs_no_first_object(
+    tmp_path: Path, feed_of: Callable[..., Feed], content: bytes, loaded: int, quarantined: list[tuple[int, str]]
+) -> None:
+    app_id = "5a689ab0e97b960500002109"
+    root = tmp_path / "delivered"
+    name = f"2026_03_10_0b4f3c1e-7a52-4c9b-9d3e-2f6a8c1d5e70/{app_id}/scores_realtime.{app_id}.json"
+    for file, body in (("part-00000.json.gz", gzip.compress(content)), ("_SUCCESS", b"")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / file).write_bytes(body)
+    feed = feed_of(root.as_uri(), cadence={"driving": "daily"})
+    (delivery,) = discover(feed, DeliveryStore(feed).list_objects()).deliveries
+    spool = tmp_path / "staged"
+    spool.mkdir()
+    staged = stage(DeliveryStore(feed), delivery, contract_of("scores_realtime"), spool)
+    assert staged.loaded == loaded
+    assert [(line, reasons[0]) for _, line, reasons, _ in quarantined_rows(staged)] == quarantined
+    assert staged.rows_in == loaded + len(quarantined)
