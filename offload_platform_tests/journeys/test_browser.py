@@ -147,7 +147,8 @@ def test_the_delivery_says_how_fresh_the_vendor_is(
 ) -> None:
     page.goto(f"{TABLE}/delivery")
     body = page.locator("body")
-    shown = rf"Latest materialization\s+.+ ago\s+{archive.weeks[-1]}\s+Freshness policy\s+Passing"
+    arrived = rf"Latest materialization\s+.+ ago\s+{archive.weeks[-1]}"
+    shown = rf"{arrived}\s+Latest check results\s+1\s+Freshness policy\s+Passing"
     expect(body).to_have_text(re.compile(shown), use_inner_text=True)
     expect(body).to_have_text(
         re.compile(r"Fails if more than \d+ days since last materialization"), use_inner_text=True
