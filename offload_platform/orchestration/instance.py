@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
 from offload_platform.warehouse.files import WarehouseFiles
 
@@ -26,13 +27,15 @@ def open_instance(files: WarehouseFiles, capture_output: bool = True) -> dg.Dags
     """The instance itself; use it as a context manager.
 
     Without `capture_output`, what runs print goes where this process prints, and not to Dagster's files: to capture it
-    takes four more processes for each run.
+    takes four more processes for each run. Where `dagster.yaml` keeps it elsewhere, it is captured all the same.
     """
     instance = dg.DagsterInstance.from_config(str(dagster_home(files)))
     if capture_output:
         return instance
-    with instance:
-        configured = instance.get_ref()
+    configured = instance.get_ref()
+    if configured.compute_logs_data.class_name != LocalComputeLogManager.__name__:
+        return instance
+    instance.dispose()
     no_capture = configured.compute_logs_data._replace(
         module_name="dagster._core.storage.noop_compute_log_manager",
         class_name="NoOpComputeLogManager",
