@@ -167,7 +167,7 @@ def test_the_failed_check_tells_why_and_shows_rows(archive: Archive, page: Page)
     expect(page.get_by_text("Failed (1)", exact=True)).to_be_visible()
     page.get_by_text(archive.broken_week).first.click()
     broken = archive.broken_rows()
-    expect(page.get_by_text(re.compile(rf"^{len(broken)} of \d+ rows are in quarantine: "))).to_be_visible()
+    expect(page.get_by_text(re.compile(rf"^{len(broken)} of \d+ rows \([\d.]+%\) are in quarantine"))).to_be_visible()
     said = squeezed(page.locator("body").inner_text())
     assert broken
     for row in broken:
