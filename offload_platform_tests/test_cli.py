@@ -176,7 +176,7 @@ def test_status_tells_a_late_vendor_from_a_load_that_waits(
     vendor_folder.part(saturday, [GOOD_ROW])
     vendor_folder.part(saturday + timedelta(days=14), [GOOD_ROW])
     shown = offload("status", "--feeds", feeds).out
-    assert row_of(shown, "segments").endswith("0 – 0 0 0 0 on time 2 to load")
+    assert row_of(shown, "segments").endswith("0 – 0 0 0 on time 2 to load")
     assert offload("run", "--feeds", feeds).code == 0
     shown = offload("status", "--feeds", feeds).out
     assert row_of(shown, "segments").endswith("on time up to date")
@@ -191,7 +191,7 @@ def test_status_tells_a_late_vendor_from_a_load_that_waits(
 
     never = configured(**start | {"types": ("segments", "moments")})
     shown = offload("status", "--feeds", never).out
-    assert row_of(shown, "moments").endswith("0 – 0 0 0 0 never nothing there")
+    assert row_of(shown, "moments").endswith("0 – 0 0 0 never nothing there")
     gone = configured(**start | {"url": (tmp_path / "gone").as_uri()})
     shown = offload("status", "--feeds", gone).out
     assert row_of(shown, "segments").endswith("not known not known")
@@ -362,7 +362,7 @@ def test_doctor_finds_a_gap(vendor_folder: Any, configured: Make, offload: Make)
     assert said.code == 1
     grade, text, step = findings(said)["lifestyle gaps"]
     assert grade == "problem"
-    assert "2018-12-15 to 2018-12-29" in text
+    assert text == "no weekly delivery for 2018-12-22"
     assert step is not None
     assert "Ask the vendor to deliver them again" in step
 

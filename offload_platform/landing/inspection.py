@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import pairwise
 
+from offload_platform.contracts.contract import Content
 from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.landing.errors import LandingError
+from offload_platform.landing.punctuality import counts, schedule
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 
 _SHOWN = 5
-_LATENESS = timedelta(days=1)
 
 
 class Grade(StrEnum):
@@ -137,21 +137,24 @@ def _completeness(feed: Feed, discovery: Discovery) -> Iterator[Finding]:
 
 
 def _gaps(feed: Feed, discovery: Discovery) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    registers = {c.family for c in vendor_named(feed.vendor).contracts.values() if c.content is Content.REGISTER}
     for family, cadence in feed.cadence.items():
-        days = sorted({d.stamp.date() for d in discovery.deliveries if d.family == family})
-        if not days:
+        of_family = {d.stamp for d in discovery.deliveries if d.family == family}
+        stamps = [stamp for stamp in of_family if counts(feed, family, stamp, now)]
+        if not stamps or family in registers:
             continue
-        step = cadence.period
-        gaps = [f"{a} to {b}" for a, b in pairwise(days) if b - a >= step + _LATENESS]
-        if gaps:
+        expected = [e.stamp.date() for e in schedule(feed, family, stamps) if not e.found]
+        if expected:
             yield Finding(
                 feed.name,
                 f"{family} gaps",
                 Grade.PROBLEM,
-                f"no {cadence.value} delivery between {'; '.join(gaps[:_SHOWN])}"
-                + (" …" if len(gaps) > _SHOWN else ""),
+                f"no {cadence.value} delivery for {', '.join(map(str, expected[:_SHOWN]))}"
+                + (" …" if len(expected) > _SHOWN else ""),
                 "Ask the vendor to deliver them again before their nine-week window has passed.",
             )
         else:
+            days = sorted({stamp.date() for stamp in stamps})
             span = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
             yield Finding(feed.name, f"{family} gaps", Grade.GOOD, f"{len(days):,} deliveries, {span}, no gap")

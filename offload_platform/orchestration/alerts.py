@@ -118,7 +118,7 @@ def alerts_sensor(settings: Settings, alerts: Alerts) -> dg.SensorDefinition:
     )
     def alert_people(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         sent = send_news(settings, alerts, context.instance, _listings_of(settings, context.instance))
-        return dg.SkipReason(f"sent one message with {sent.alerts} alerts" if sent.alerts else "nothing new")
+        return dg.SkipReason(f"alerts sent: {sent.alerts:,}, in one message" if sent.alerts else "nothing new")
 
     return alert_people
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
+from offload_platform.settings import SettingsError
 from offload_platform.warehouse.files import WarehouseFiles
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
@@ -28,8 +29,18 @@ def open_instance(files: WarehouseFiles, capture_output: bool = True) -> dg.Dags
 
     Without `capture_output`, what runs print goes where this process prints, and not to Dagster's files: to capture it
     takes four more processes for each run. Where `dagster.yaml` keeps it elsewhere, it is captured all the same.
+
+    Raises:
+        SettingsError: The storage that `dagster.yaml` names cannot be opened.
     """
-    instance = dg.DagsterInstance.from_config(str(dagster_home(files)))
+    home = dagster_home(files)
+    try:
+        instance = dg.DagsterInstance.from_config(str(home))
+    except Exception as error:  # whatever the configured storage raises
+        raise SettingsError(
+            f"{home / TEMPLATE.name}: Dagster cannot use the storage that it names: {_first_cause(error)}. "
+            "Next: see that the server runs and that the variables named there hold its host, user and password"
+        ) from error
     if capture_output:
         return instance
     configured = instance.get_ref()
@@ -42,3 +53,9 @@ def open_instance(files: WarehouseFiles, capture_output: bool = True) -> dg.Dags
         config_yaml="{}",
     )
     return dg.DagsterInstance.from_ref(configured._replace(compute_logs_data=no_capture))
+
+
+def _first_cause(error: BaseException) -> str:
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return " ".join(str(error).split())

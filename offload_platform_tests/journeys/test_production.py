@@ -110,6 +110,24 @@ def test_runs_are_kept_in_postgres_and_nowhere_else(
         assert instance.get_materialized_partitions(dg.AssetKey(SEGMENTS)) == {WEEKS[0]}
 
 
+def test_a_database_that_cannot_be_used_is_said_without_its_password(
+    feeds: Path, files: WarehouseFiles, database: Database, offload: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = change_settings(files, lambda said: turned_on(said, "storage"))
+    set_environment(monkeypatch, database.environment | {"PGPASSWORD": "not-the-password"})
+    said = offload("run", "--feeds", feeds)
+    assert said.code == 2
+    assert f"error: {home / 'dagster.yaml'}: Dagster cannot use the storage that it names: " in said.err
+    assert 'password authentication failed for user "offload"' in said.err
+    assert "Next: " in said.err
+    assert "not-the-password" not in said.out + said.err
+    assert "Traceback" not in said.out + said.err
+    monkeypatch.delenv("PGPASSWORD")
+    said = offload("run", "--feeds", feeds)
+    assert said.code == 2
+    assert "PGPASSWORD" in said.err
+
+
 @pytest.fixture
 def logs(object_store: ObjectStoreServer) -> Iterator[dict[str, str]]:
     """The environment of a key that has the rights of docs/production.md, and no other, in a bucket of logs."""

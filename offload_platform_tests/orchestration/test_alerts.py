@@ -392,7 +392,7 @@ def test_a_real_daemon_ticks_the_sensor_and_a_failed_tick_names_the_host_alone(
     assert hook.taken == []
     wait_for_the_next_tick(monkeypatch)
     sent = tick_of("alerts", instance, workspace)
-    assert (sent.is_failure, sent.skip_reason) == (False, "sent one message with 2 alerts")
+    assert (sent.is_failure, sent.skip_reason) == (False, "alerts sent: 2, in one message")
     assert "*Rows in quarantine: 1*\n• *acme segments 2018-12-08*" in hook.texts[0]
     assert "it was due by" in hook.texts[0], "the arrivals sensor, which ticks as well, finds the vendor late"
 

@@ -1,0 +1,94 @@
+"""`offload doctor`: look for problems, and say the next step for each."""
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.markup import escape
+
+from offload_platform.cli.app import (
+    PROBLEM_EXIT,
+    FeedOption,
+    FeedsOption,
+    JsonOption,
+    app,
+    chosen_feeds,
+    settings_of,
+)
+from offload_platform.cli.console import print_json, stderr, stdout, table_of
+from offload_platform.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from offload_platform.landing.inspection import Finding
+
+
+@app.command()
+def doctor(
+    feeds: FeedsOption = None,
+    feed: FeedOption = None,
+    send_test_alert: Annotated[
+        bool, typer.Option("--send-test-alert", help="Send a message to the webhook of the alerts.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check configuration, credentials, rights, layout and gaps; say the next step for each problem."""
+    from offload_platform.landing.inspection import Finding, Grade, inspect
+
+    settings = settings_of(feeds)
+    findings = [Finding("", "configuration", Grade.GOOD, f"{settings.file}: {len(settings.feeds)} feeds")]
+    findings.append(_warehouse_finding(settings))
+    if settings.alerts is not None or send_test_alert:
+        findings.append(_alerts_finding(settings, send_test_alert))
+    for one in chosen_feeds(settings, feed):
+        with stderr.status(f"Looking at {one.name} …"):
+            findings += inspect(one)
+    if as_json:
+        print_json({"findings": [asdict(f) for f in findings]})
+    else:
+        colours = {Grade.GOOD: "green", Grade.NOTE: "yellow", Grade.PROBLEM: "red"}
+        table = table_of(None, "feed", "looked at", "", "found and next step")
+        for f in findings:
+            step = f"\n[bold]→ {escape(f.next_step)}[/bold]" if f.next_step else ""
+            colour = colours[f.grade]
+            table.add_row(f.feed, f.subject, f"[{colour}]{f.grade.value}[/{colour}]", escape(f.found) + step)
+        stdout.print(table)
+    if any(f.grade is Grade.PROBLEM for f in findings):
+        raise typer.Exit(PROBLEM_EXIT)
+
+
+def _warehouse_finding(settings: Settings) -> "Finding":
+    from offload_platform.landing.inspection import Finding, Grade
+
+    folder = settings.warehouse
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK):
+        return Finding("", "warehouse", Grade.GOOD, str(folder))
+    return Finding(
+        "", "warehouse", Grade.PROBLEM, f"{existing} cannot be written to", "Set warehouse to a folder of yours."
+    )
+
+
+def _alerts_finding(settings: Settings, send_test_alert: bool) -> "Finding":
+    from offload_platform.landing.inspection import Finding, Grade
+
+    if settings.alerts is None:
+        step = f"Add `alerts` to {settings.file}; see feeds.example.yaml."
+        return Finding("", "alerts", Grade.PROBLEM, "no alerts are configured", step)
+    try:
+        host = urlsplit(settings.alerts.url()).hostname
+    except SettingsError as error:
+        step = "Set it where `offload run` and Dagster start; it holds the whole URL."
+        return Finding("", "alerts", Grade.PROBLEM, str(error), step)
+    about = ", ".join(settings.alerts.about)
+    if not send_test_alert:
+        return Finding("", "alerts", Grade.GOOD, f"to {host}, about {about}; not tried (--send-test-alert)")
+    from offload_platform.orchestration.alert_message import trial_message
+    from offload_platform.orchestration.webhook import AlertNotSent, post
+
+    try:
+        post(settings.alerts.url(), trial_message(about))
+    except AlertNotSent as error:
+        return Finding("", "alerts", Grade.PROBLEM, str(error), "Compare the URL with the one that the service shows.")
+    return Finding("", "alerts", Grade.GOOD, f"{host} has taken a test message")
