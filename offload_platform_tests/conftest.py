@@ -107,7 +107,7 @@ class Warehouse:
             return connection.execute(sql).fetchall()
 
     def content(self, *left_out: str) -> dict[str, list[str]]:
-        """Every row of every table but those left out, as sorted texts."""
+        """Every row of what is seen as delivered, of the history and of `ops`, but for those left out, as sorted texts."""
         with self.writing() as connection:
             return content_of(connection, *left_out)
 
@@ -126,7 +126,10 @@ class Said:
 
 
 def content_of(connection: duckdb.DuckDBPyConnection, *left_out: str) -> dict[str, list[str]]:
-    tables = connection.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
+    tables = connection.execute(
+        "SELECT table_schema || '.' || table_name FROM information_schema.tables "
+        "WHERE table_schema IN ('ops', 'delivered', 'history')"
+    ).fetchall()
     return {
         table: sorted(repr(row) for row in connection.execute(f"SELECT * FROM {table}").fetchall())
         for (table,) in tables

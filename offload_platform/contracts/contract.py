@@ -54,15 +54,15 @@ class Reference:
 class Window:
     """How far each snapshot of events reaches back, and when the absence of an event from it says something.
 
-    An event that the snapshot before held is withdrawn when it is absent although its subject is present, and it is not
-    older than `reach` less `guard`: the edge of the window need not be sharp. A subject, told by the columns `subject`,
-    is present where one of the offload types `witnesses` has a row of it in the same snapshot.
+    What an earlier snapshot held is withdrawn when it is absent although its subject is present, and it is not older
+    than `reach` less `guard`: the edge of the window need not be sharp. Without `reach`, a snapshot is about all times.
+    A subject is present where one of the offload types `witnesses` has a row of it in
+    the same snapshot.
     """
 
-    reach: timedelta
-    guard: timedelta
-    subject: tuple[str, ...]
     witnesses: tuple[str, ...]
+    reach: timedelta | None = None
+    guard: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class CsvFormat:
 
 @dataclass(frozen=True)
 class View:
-    """A view that ships with a table: `sql` selects from `{table}`; `columns` documents what it adds."""
+    """A view that ships with a table: `sql` selects from `{table}`, the truth now; `columns` documents what it adds."""
 
     name: str
     description: str
@@ -104,6 +104,7 @@ class Contract:
 
     `key` is the natural key inside one delivery. `family` names the vendor's delivery rhythm, to which a feed
     gives a cadence. `remarks` are rules whose failure is reported while the row is kept.
+    `identified_by` are the columns that tell over all deliveries what a row is about, where `key` does not.
     `stamp_columns` follow from the name of the delivery. `views` ship with the table. `event_time` is the column that
     says when what a row tells happened. `references` name what rows refer to. `window` is that of snapshots of events.
     """
@@ -122,11 +123,27 @@ class Contract:
     event_time: str | None = None
     references: tuple[Reference, ...] = ()
     window: Window | None = None
+    identified_by: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
         """Name of the table inside the vendor's schema; a dot in the type's name becomes an underscore."""
         return self.offload_type.replace(".", "_")
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Columns that tell, within a feed and over all its deliveries, what a row is about."""
+        return tuple(name for name in self.identified_by or self.key if name != "app_id")
+
+    @property
+    def subject(self) -> str | None:
+        """Column of the person that a row is about; None where rows are about nobody."""
+        return "user_id" if "user_id" in self.columns else None
+
+    @property
+    def is_told_apart_by_delivery(self) -> bool:
+        """Whether rows of different deliveries are never about the same."""
+        return "delivery_stamp" in self.identity
 
     @property
     def description(self) -> str:
@@ -184,7 +201,7 @@ class Contract:
     def version(self) -> str:
         """Changes when anything changes that the contract says: the same bytes may load or read differently then."""
         columns = [(*c[:4], c.facts, self.schema.columns[c.name].checks) for c in self.columns.values()]
-        said = (self.description, self.key, self.source, self.wire, columns, self.remarks, self.views)
+        said = (self.description, self.key, self.identity, self.source, self.wire, columns, self.remarks, self.views)
         return sha256(_said(said).encode()).hexdigest()[:12]
 
 

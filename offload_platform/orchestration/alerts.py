@@ -25,7 +25,7 @@ from offload_platform.orchestration.webhook import post
 from offload_platform.settings import AlertKind, Alerts, Settings
 from offload_platform.warehouse.commit import Unbalanced
 from offload_platform.warehouse.publish import PublishFailed
-from offload_platform.warehouse.tables import TableDiffers
+from offload_platform.warehouse.sql import TableDiffers
 
 MEMORY_KEY = "offload/alerts"
 """Where the memory stands among the instance's cursors, beside those of Dagster's own daemons."""

@@ -5,10 +5,12 @@ from typing import Any
 
 import dagster as dg
 
+from offload_platform.orchestration.reports import table
 from offload_platform.orchestration.resources import WarehouseResource
 from offload_platform.warehouse.files import WarehouseFiles
 from offload_platform.warehouse.publish import Published, publish
 
+_CHANGES = ("new", "changed", "deleted", "restored")
 PUBLISHED_KEY = dg.AssetKey("published_file")
 
 
@@ -28,8 +30,9 @@ def published_file(tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition
         owners=["team:data-platform"],
         kinds={"duckdb"},
         automation_condition=after_loads,
-        description="The read-only DuckDB file that analysts open: a verified copy of the build file, swapped in one "
-        "step. Readers of the old file are never blocked and never block a load.",
+        description="The read-only DuckDB file that analysts open: what is true now, its history, and the accounts; "
+        "merged, written aside, verified, and swapped in one step. Readers of the old file are never blocked and never "
+        "block a load.",
     )
     def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with warehouse.writing() as connection:
@@ -46,6 +49,16 @@ def publishing_metadata(published: Published, files: WarehouseFiles) -> dict[str
         "size (MB)": round(published.size_bytes / 1e6, 3),
         "rows": sum(published.rows.values()),
         "rows by table": dg.MetadataValue.json(published.rows),
+        "merged": table(
+            ("feed", "type", "deliveries", "first", "last", *_CHANGES),
+            [
+                (
+                    *(m.feed, m.offload_type, m.deliveries, f"{m.first:%Y-%m-%d}", f"{m.last:%Y-%m-%d}"),
+                    *(m.versions.get(kind, 0) for kind in _CHANGES),
+                )
+                for m in published.merged
+            ],
+        ),
     }
 
 

@@ -3,9 +3,11 @@
 import inspect
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
+from offload_platform.contracts.columns import Column
 from offload_platform.contracts.contract import Contract
 from offload_platform.landing.errors import LandingError, MostlyBad
 from offload_platform.orchestration.checks import check_results, check_specs, refusal
@@ -16,7 +18,7 @@ from offload_platform.orchestration.resources import FeedSource, WarehouseResour
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.load import load_partition
-from offload_platform.warehouse.tables import column_comment, column_type, provenance
+from offload_platform.warehouse.views import delivered_columns
 
 LOADS_POOL = "loads"
 """Every load belongs to this pool, so that `dagster.yaml` bounds how many go on at once."""
@@ -53,7 +55,7 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
         description=f"{contract.description}\n\nDelivered below `{feed.url}`. {contract.source}.",
         metadata={
             "dagster/column_schema": _column_schema(contract),
-            "dagster/table_name": f"{contract.vendor}.{contract.table}",
+            "dagster/table_name": f"delivered.{contract.table}",
             "dagster/code_references": _code_reference(contract),
             "natural key": ", ".join(contract.key),
         },
@@ -83,18 +85,21 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
 
 
 def _column_schema(contract: Contract) -> dg.TableSchema:
-    origin = [dg.TableColumn(name, kind, description=comment) for name, (kind, comment) in provenance(contract).items()]
-    columns = [
-        dg.TableColumn(
-            c.name,
-            column_type(c),
-            description=column_comment(c),
-            constraints=dg.TableColumnConstraints(nullable=c.nullable),
-            tags={"privacy": c.facts.privacy.value},
-        )
-        for c in contract.columns.values()
-    ]
-    return dg.TableSchema(origin + columns)
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name, kind, description=comment, **_of_contract(contract.columns.get(name)))
+            for name, (kind, comment) in delivered_columns(contract).items()
+        ]
+    )
+
+
+def _of_contract(column: Column | None) -> dict[str, Any]:
+    if column is None:
+        return {}
+    return {
+        "constraints": dg.TableColumnConstraints(nullable=column.nullable),
+        "tags": {"privacy": column.facts.privacy.value},
+    }
 
 
 def _code_reference(contract: Contract) -> dg.CodeReferencesMetadataValue:

@@ -8,8 +8,7 @@ import duckdb
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.warehouse.ledger import has_ledger
-from offload_platform.warehouse.tables import ops_rows
-from offload_platform.warehouse.withdrawals import Withdrawals, withdrawals
+from offload_platform.warehouse.ops import ops_rows
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,14 @@ class LoadedDelivery:
     rows_loaded: int
     rows_quarantined: int
     changed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Withdrawals:
+    """What a delivery could have repeated of what was known before it, and what of that it has taken back."""
+
+    compared: int
+    withdrawn: int
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,8 @@ class Account:
     withdrawals: Mapping[datetime, Withdrawals] = field(default_factory=dict)
 
 
-def account_of(
-    connection: duckdb.DuckDBPyConnection,
-    feed: str,
-    contract: Contract,
-    first: datetime | None = None,
-    last: datetime | None = None,
-) -> Account:
-    """Read the account of one offload type of a feed; `first` and `last` (excluded) bound the withdrawals alone."""
+def account_of(connection: duckdb.DuckDBPyConnection, feed: str, contract: Contract) -> Account:
+    """Read the account of one offload type of a feed."""
     if not has_ledger(connection):
         return Account()
 
@@ -69,6 +70,7 @@ def account_of(
         "status IN ('loaded', 'expired')",
         "GROUP BY delivery_stamp, delivery_folder, partition",
     )
+    withdrawals = rows("withdrawals", "delivery_stamp, compared, withdrawn", "true")
     return Account(
         loaded={stamp: LoadedDelivery(*said) for stamp, *said in loaded},
         superseded=frozenset(s for (s,) in rows("ledger", "DISTINCT delivery_stamp", "status = 'superseded'")),
@@ -80,5 +82,5 @@ def account_of(
             rows("receipts", "partition, count(DISTINCT delivery_fingerprint)", "true", "GROUP BY partition")
         ),
         drift=dict(rows("drift", "delivery_stamp, count(*)", "true", "GROUP BY delivery_stamp")),
-        withdrawals=withdrawals(connection, feed, contract, first, last),
+        withdrawals={stamp: Withdrawals(*said) for stamp, *said in withdrawals},
     )

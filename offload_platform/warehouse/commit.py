@@ -1,11 +1,11 @@
-"""Replaces one partition of one table with a staged delivery, in one transaction with its accounts.
+"""Replaces one partition of one offload type with a staged delivery, in one transaction with its accounts.
 
 Ledger, quarantine, drift and receipt are written with the rows or not at all; what the tables hold afterwards is
-counted and compared with what was staged before anything is committed.
+counted and compared with what was staged before anything is committed. A row that is kept already is only sighted
+again. What the delivery means for the history is worked out later (`merge.py`): here it is noted as not merged.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,18 @@ from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Choice
 from offload_platform.landing.staging import StagedDelivery, StagedPart
 from offload_platform.quality.arrow import ArrowStream
-from offload_platform.warehouse.tables import ensure_ops, ensure_table, insert_ops, quoted, table_name
+from offload_platform.warehouse.ops import ensure_ops, insert_ops
+from offload_platform.warehouse.sql import fetched, quoted
+from offload_platform.warehouse.storage import (
+    content_hash,
+    keep_hashes,
+    key_id,
+    note_unmerged,
+    rows_table,
+    sightings_table,
+)
+from offload_platform.warehouse.transactions import transaction
+from offload_platform.warehouse.views import ensure_tables
 
 _ROWS_PER_INSERT = 122_880
 _BYTES_PER_INSERT = 64 << 20
@@ -59,55 +70,137 @@ def replace_partition(
     Raises:
         Unbalanced: rows in the tables differ from rows staged.
     """
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         ensure_ops(connection)
-        ensure_table(connection, partition.contract)
+        ensure_tables(connection, partition.contract)
+        keep_hashes(connection)
         first_loaded = _first_loaded(connection, partition)
+        part_numbers = _part_numbers(connection, partition, staged)
         _clear(connection, partition)
+        _insert_rows(connection, partition, staged, part_numbers)
         for part in staged.parts:
-            _insert_rows(connection, partition, staged.delivery, part)
             _insert_quarantine(connection, partition, staged.delivery, part)
             _insert_drift(connection, partition, staged.delivery, part)
         _insert_ledger(connection, partition, choice, staged, first_loaded)
         _insert_receipt(connection, partition, staged.delivery, run_id)
+        note_unmerged(connection, partition.feed, partition.contract, staged.delivery.stamp)
         _prove(connection, partition, staged)
-        connection.execute("COMMIT")
-    except BaseException:
-        # A COMMIT that fails has rolled back already; what went wrong must not be hidden by that.
-        with suppress(duckdb.TransactionException):
-            connection.execute("ROLLBACK")
-        raise
+
+
+def _part_numbers(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, staged: StagedDelivery
+) -> dict[str, int]:
+    """Number of each part by key; a part that was there before keeps its number."""
+    known = dict(
+        fetched(
+            connection,
+            "SELECT object_key, part_no FROM store.parts "
+            "WHERE feed = ? AND vendor = ? AND offload_type = ? AND delivery_stamp = ?",
+            [partition.feed, partition.contract.vendor, partition.contract.offload_type, staged.delivery.stamp],
+        )
+    )
+    [(highest,)] = fetched(connection, "SELECT coalesce(max(part_no), 0) FROM store.parts")
+    keys = [part.part.key for part in staged.parts]
+    unknown = [key for key in keys if key not in known]
+    numbers = known | {key: highest + number for number, key in enumerate(unknown, 1)}
+    return {key: numbers[key] for key in keys}
 
 
 def _clear(connection: duckdb.DuckDBPyConnection, partition: Partition) -> None:
-    window = [partition.feed, partition.start, partition.end]
+    """Forget what the partition's slice held. Deliveries that held rows are to be merged again, without them."""
+    contract = partition.contract
+    of_slice = "WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? AND vendor = ? AND offload_type = ?"
+    account = [partition.feed, partition.start, partition.end, contract.vendor, contract.offload_type]
+    for (stamp,) in fetched(connection, f"SELECT DISTINCT delivery_stamp FROM store.parts {of_slice}", account):
+        note_unmerged(connection, partition.feed, contract, stamp, has_lost_rows=True)
     connection.execute(
-        f"DELETE FROM {table_name(partition.contract)} WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ?",
-        window,
+        f"DELETE FROM {sightings_table(contract)} WHERE part_no IN (SELECT part_no FROM store.parts {of_slice})",
+        account,
     )
-    for table in ("ledger", "quarantine", "drift"):
-        connection.execute(
-            f"DELETE FROM ops.{table} WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? "
-            "AND offload_type = ?",
-            [*window, partition.contract.offload_type],
-        )
+    for table in ("store.parts", "store.subjects", "ops.ledger", "ops.quarantine", "ops.drift"):
+        connection.execute(f"DELETE FROM {table} {of_slice}", account)
 
 
 def _insert_rows(
-    connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, part: StagedPart
+    connection: duckdb.DuckDBPyConnection,
+    partition: Partition,
+    staged: StagedDelivery,
+    part_numbers: Mapping[str, int],
 ) -> None:
-    names = ", ".join(quoted(name) for name in partition.contract.columns)
-    from_stamp = "".join(f", {c.sql} AS {quoted(c.name)}" for c in partition.contract.stamp_columns)
-    for batch in _batches(part.row_files):
-        rows = ArrowStream(batch)  # noqa: F841 (read by DuckDB by its name)
+    """Sight every staged row, and keep those that are not kept yet."""
+    contract, delivery = partition.contract, staged.delivery
+    key_stamp = ", ?::TIMESTAMPTZ AS key_stamp" if contract.is_told_apart_by_delivery else ""
+    stamped = [delivery.stamp] if key_stamp else []
+    event_time = quoted(contract.event_time) if contract.event_time else "NULL::TIMESTAMPTZ"
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE incoming "
+        "(part_no INTEGER, line BIGINT, key_id UHUGEINT, content_hash UBIGINT, event_at TIMESTAMPTZ)"
+    )
+    for part in staged.parts:
+        for batch in _batches(part.row_files):
+            rows = ArrowStream(batch)
+            connection.execute(
+                f"INSERT INTO incoming SELECT ?, line, {key_id(contract)}, {content_hash(contract)}, {event_time} "
+                f"FROM (SELECT *{key_stamp} FROM rows)",
+                [part_numbers[part.part.key], *stamped],
+            )
+    _recognise(connection, partition)
+    names = ", ".join(quoted(name) for name in contract.columns)
+    for part in staged.parts:
+        for batch in _batches(part.row_files):
+            rows = ArrowStream(batch)  # noqa: F841 (read by DuckDB by its name)
+            lines = [batch["line"].min(), batch["line"].max()]
+            connection.execute(
+                f"INSERT INTO {rows_table(contract)} BY NAME "
+                f"SELECT row_no, key_id, content_hash, ? AS feed, ? AS app_id{key_stamp}, {names} FROM rows "
+                "JOIN (FROM recognised WHERE is_new AND part_no = ? AND line BETWEEN ? AND ?) USING (line)",
+                [partition.feed, delivery.app_id, *stamped, part_numbers[part.part.key], *lines],
+            )
+    connection.execute(f"INSERT INTO {sightings_table(contract)} BY NAME SELECT part_no, line, row_no FROM recognised")
+    account = [partition.feed, contract.vendor, contract.offload_type]
+    for key, part_no in part_numbers.items():
         connection.execute(
-            f"INSERT INTO {table_name(partition.contract)} BY NAME "
-            f"SELECT *{from_stamp} FROM ("
-            "SELECT ? AS feed, ? AS app_id, ?::TIMESTAMPTZ AS delivery_stamp, ? AS object_key, line, "
-            f"{names} FROM rows)",
-            [partition.feed, delivery.app_id, delivery.stamp, part.part.key],
+            "INSERT INTO store.parts SELECT ?, ?, ?, ?, ?, ?, ?, min(event_at), max(event_at) "
+            "FROM incoming WHERE part_no = ?",
+            [part_no, *account, delivery.app_id, delivery.stamp, key, part_no],
         )
+    if contract.subject:
+        connection.execute(
+            "INSERT INTO store.subjects "
+            f"SELECT DISTINCT ?, ?, ?, ?::TIMESTAMPTZ, {quoted(contract.subject)} FROM {rows_table(contract)} "
+            "SEMI JOIN recognised USING (row_no)",
+            [*account, delivery.stamp],
+        )
+    connection.execute("DROP TABLE incoming; DROP TABLE recognised")
+
+
+def _recognise(connection: duckdb.DuckDBPyConnection, partition: Partition) -> None:
+    """Give each incoming row the number of the kept row that it repeats, or a new one."""
+    rows, event_time = rows_table(partition.contract), partition.contract.event_time
+    # Rows of other times need not be looked at.
+    near = (
+        f"AND {quoted(event_time)} >= (SELECT min(event_at) FROM incoming) "
+        f"AND {quoted(event_time)} <= (SELECT max(event_at) FROM incoming)"
+        if event_time
+        else ""
+    )
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE recognised AS
+        WITH known AS (SELECT key_id, content_hash, row_no AS known_no FROM {rows} WHERE feed = ? {near}),
+        looked_up AS (FROM incoming LEFT JOIN known USING (key_id, content_hash)),
+        fresh AS (
+            SELECT key_id, content_hash, min(row(part_no, line)) AS place,
+                (SELECT coalesce(max(row_no), 0) FROM {rows}) + row_number() OVER (ORDER BY min(row(part_no, line)))
+                    AS fresh_no
+            FROM looked_up WHERE known_no IS NULL GROUP BY key_id, content_hash
+        )
+        SELECT part_no, line, coalesce(known_no, fresh_no) AS row_no, key_id, content_hash,
+            known_no IS NULL AND place = row(part_no, line) AS is_new
+        FROM looked_up LEFT JOIN fresh USING (key_id, content_hash) ORDER BY part_no, line
+        """,
+        [partition.feed],
+    )
 
 
 def _batches(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
@@ -284,7 +377,9 @@ def _prove(connection: duckdb.DuckDBPyConnection, partition: Partition, staged: 
     window = [partition.feed, partition.start, partition.end]
     in_window = "WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ?"
     loaded = connection.execute(
-        f"SELECT object_key, count(*) FROM {table_name(partition.contract)} {in_window} GROUP BY ALL", window
+        f"SELECT object_key, count(*) FROM store.parts JOIN {sightings_table(partition.contract)} USING (part_no) "
+        f"{in_window} AND vendor = ? AND offload_type = ? GROUP BY ALL",
+        [*window, partition.contract.vendor, partition.contract.offload_type],
     ).fetchall()
     quarantined = connection.execute(
         f"SELECT object_key, count(*) FROM ops.quarantine {in_window} AND offload_type = ? GROUP BY ALL",

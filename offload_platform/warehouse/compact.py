@@ -11,7 +11,7 @@ import duckdb
 
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles
 from offload_platform.warehouse.publish import count_rows, flush
-from offload_platform.warehouse.tables import literal
+from offload_platform.warehouse.sql import literal
 
 _WORTH_FROM_SHARE = 0.25
 """Below, the next loads use the free blocks up, and to write the whole file anew is not worth it."""

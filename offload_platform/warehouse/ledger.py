@@ -8,7 +8,8 @@ import duckdb
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery
-from offload_platform.warehouse.tables import has_table, quoted, table_name
+from offload_platform.warehouse.sql import quoted
+from offload_platform.warehouse.views import current_view, has_views
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def newest_events(
     """When the newest loaded event happened, by feed and offload type, for the types that tell of events."""
     found = {}
     for contract in contracts:
-        if contract.event_time is not None and has_table(connection, contract):
+        if contract.event_time is not None and has_views(connection, contract):
             newest = connection.execute(
-                f"SELECT feed, max({quoted(contract.event_time)}) FROM {table_name(contract)} GROUP BY feed"
+                f"SELECT feed, max({quoted(contract.event_time)}) FROM {current_view(contract)} GROUP BY feed"
             ).fetchall()
             found.update({(feed, contract.offload_type): at for feed, at in newest if at is not None})
     return found

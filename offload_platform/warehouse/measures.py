@@ -17,7 +17,8 @@ from offload_platform.contracts.deliveries import Delivery
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
-from offload_platform.warehouse.tables import quoted, table_name
+from offload_platform.warehouse.sql import quoted
+from offload_platform.warehouse.views import delivered_view
 
 _EXAMPLES = 5
 _PLACES_OF_AN_EXAMPLE = 10
@@ -185,7 +186,8 @@ def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[
             WHERE {_IN_SLICE} AND offload_type = ? AND status = 'loaded'
         ),
         loaded AS (
-            SELECT object_key, count(*) AS in_table FROM {table_name(replaced.contract)} WHERE {_IN_SLICE} GROUP BY ALL
+            SELECT object_key, count(*) AS in_table FROM {delivered_view(replaced.contract)}
+            WHERE {_IN_SLICE} GROUP BY ALL
         ),
         quarantined AS (
             SELECT object_key, count(*) AS in_quarantine FROM ops.quarantine
@@ -207,7 +209,7 @@ def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[
 
 def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repeats:
     """Rows whose key has the hash of another's are few; only they are compared, key by key and column by column."""
-    table = table_name(replaced.contract)
+    table = delivered_view(replaced.contract)
     key = ", ".join(quoted(name) for name in replaced.contract.key)
     # DuckDB gives NULL, [] and [NULL] one hash; their JSON differs.
     content = ", ".join(
@@ -261,7 +263,7 @@ def _lags(
         WITH minutes AS (
             SELECT (epoch_us(?::TIMESTAMPTZ) - epoch_us({quoted(event_time)})) // 60_000_000 AS minute,
                 count(*) AS n, count(*) FILTER ({quoted(event_time)} < ?) AS late, min({quoted(event_time)}) AS oldest
-            FROM {table_name(replaced.contract)} WHERE {_IN_SLICE} AND {quoted(event_time)} IS NOT NULL GROUP BY ALL
+            FROM {delivered_view(replaced.contract)} WHERE {_IN_SLICE} AND {quoted(event_time)} IS NOT NULL GROUP BY ALL
         ),
         ranked AS (SELECT *, sum(n) OVER (ORDER BY minute) / sum(n) OVER () AS up_to FROM minutes)
         SELECT sum(n)::BIGINT, sum(late)::BIGINT, min(minute) FILTER (up_to >= 0.5),
@@ -285,7 +287,7 @@ def _newest_event_days(
     connection: duckdb.DuckDBPyConnection, replaced: Partition, event_time: str, stamp: datetime
 ) -> float | None:
     [(newest,)] = connection.execute(
-        f"SELECT max({quoted(event_time)}) FROM {table_name(replaced.contract)} WHERE {_IN_SLICE}", _slice(replaced)
+        f"SELECT max({quoted(event_time)}) FROM {delivered_view(replaced.contract)} WHERE {_IN_SLICE}", _slice(replaced)
     ).fetchall()
     return None if newest is None else (stamp - newest) / timedelta(days=1)
 
@@ -312,10 +314,10 @@ def _coverage(connection: duckdb.DuckDBPyConnection, feed: Feed, link: Link, sta
     [(rows, uncovered)] = connection.execute(
         f"""
         WITH referring AS (
-            SELECT {hashed} FROM {table_name(link.referring)} WHERE feed = ? AND delivery_stamp = ? AND {given}
+            SELECT {hashed} FROM {delivered_view(link.referring)} WHERE feed = ? AND delivery_stamp = ? AND {given}
         ),
         referred AS (
-            SELECT {hashed} FROM {table_name(link.referred)} WHERE feed = ? AND delivery_stamp BETWEEN ? AND ?
+            SELECT {hashed} FROM {delivered_view(link.referred)} WHERE feed = ? AND delivery_stamp BETWEEN ? AND ?
         )
         SELECT (SELECT count(*) FROM referring), (SELECT count(*) FROM referring ANTI JOIN referred USING (refers_to))
         """,

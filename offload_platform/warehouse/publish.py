@@ -1,61 +1,108 @@
-"""Publishes the build file: a whole copy, built aside, verified and swapped in one step.
+"""Publishes what the build file knows: a file of its own, built aside, verified and swapped in one step.
 
+It holds the histories, the truth now as views of them, and the accounts; not what was delivered, nor how it is kept.
 A reader that holds the old file keeps reading it; nobody who reads is waited for, and no reader sees half a load.
 """
 
-import filecmp
 import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from offload_platform.warehouse.files import WarehouseFiles, prepare
-from offload_platform.warehouse.tables import quoted
+from offload_platform.contracts.contract import Contract
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
+from offload_platform.warehouse.merge import Merged, merge
+from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
+from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
+from offload_platform.warehouse.views import ensure_current, history_columns, history_comment, history_view
 
 _READ_ONLY = 0o444
 
 
 class PublishFailed(Exception):
-    """The copy is not equal to the build file; the old published file stands."""
+    """What was written does not hold what the build file does; the old published file stands."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: rows by qualified table name, and the size of the file in bytes."""
+    """What was published: rows by qualified table name, the size of the file in bytes, and what was merged before."""
 
     rows: dict[str, int]
     size_bytes: int
     at: datetime
+    merged: tuple[Merged, ...]
 
 
 def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles) -> Published:
-    """Copy the build file beside the published one, verify it, and put it in its place.
+    """Merge what is not merged yet, write the published file beside the old one, verify it, and put it in its place.
 
-    The connection is the writer's, with the writer lock held; it is closed here, after a checkpoint, because only a
-    closed file holds everything. The published file is read-only, so that no client opens it for writing by accident.
+    The connection is the writer's, with the writer lock held; it is closed here. The published file is read-only, so
+    that no client opens it for writing by accident.
 
     Raises:
-        PublishFailed: the copy cannot be read, or its row counts or its bytes differ from those of the build file.
+        PublishFailed: the new file cannot be read, or holds other rows than the build file.
     """
-    expected = count_rows(connection)
+    merged = tuple(merge(connection))
+    contracts = _loaded_contracts(connection)
     connection.execute("CHECKPOINT")
-    connection.close()
     files.published.parent.mkdir(parents=True, exist_ok=True)
     aside = files.published.with_suffix(".duckdb.new")
-    aside.unlink(missing_ok=True)
+    _remove(aside)
     try:
-        shutil.copyfile(files.build, aside)
+        expected = _write(connection, aside, contracts)
         _verify(aside, expected, files)
+        connection.close()
         aside.chmod(_READ_ONLY)
         flush(aside)
         aside.replace(files.published)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        _remove(aside)
         raise
-    return Published(expected, files.published.stat().st_size, datetime.now(UTC))
+    return Published(expected, files.published.stat().st_size, datetime.now(UTC), merged)
+
+
+def _loaded_contracts(connection: duckdb.DuckDBPyConnection) -> list[Contract]:
+    loaded = fetched(connection, "SELECT vendor, offload_type FROM ops.contracts ORDER BY ALL")
+    return [vendor_named(vendor).contracts[offload_type] for vendor, offload_type in loaded]
+
+
+def _write(connection: duckdb.DuckDBPyConnection, aside: Path, contracts: Sequence[Contract]) -> dict[str, int]:
+    """Write the file; returns the rows that the build file has for each of its tables."""
+    [(build,)] = fetched(connection, "SELECT current_database()")
+    version = literal(str(CONNECTION_CONFIG["storage_compatibility_version"]))
+    expected = {}
+    connection.execute(f"ATTACH {literal(str(aside))} AS published (STORAGE_VERSION {version})")
+    try:
+        connection.execute("USE published")
+        ensure_ops(connection)
+        connection.execute("CREATE SCHEMA history")
+        for table in OPS_TABLES:
+            source = f"{quoted(build)}.ops.{quoted(table)}"
+            connection.execute(f"INSERT INTO ops.{quoted(table)} BY NAME FROM {source}")
+            [(expected[f"ops.{table}"],)] = fetched(connection, f"SELECT count(*) FROM {source}")
+        for contract in contracts:
+            columns = history_columns(contract)
+            sync_table(connection, "history", contract.table, {name: kind for name, (kind, _) in columns.items()})
+            connection.execute(
+                f"INSERT INTO {history_view(contract)} BY NAME FROM {quoted(build)}.{history_view(contract)}"
+            )
+            [(expected[f"history.{contract.table}"],)] = fetched(
+                connection,
+                f"SELECT count(*) FROM {quoted(build)}.store.{quoted(contract.table + '_versions')}",
+            )
+            comments = {name: comment for name, (_, comment) in columns.items()}
+            comment_on(connection, "TABLE", history_view(contract), history_comment(contract), comments)
+        for contract in contracts:
+            ensure_current(connection, contract)
+        connection.execute("CHECKPOINT published")
+    finally:
+        connection.execute(f"USE {quoted(build)}")
+        connection.execute("DETACH published")
+    return expected
 
 
 def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> None:
@@ -65,20 +112,27 @@ def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> Non
             prepare(copy)
             counted = count_rows(copy)
     except duckdb.Error as error:
-        raise PublishFailed(f"the copy of {files.build} cannot be read ({error}); {next_step}") from error
+        raise PublishFailed(f"what was written of {files.build} cannot be read ({error}); {next_step}") from error
     if counted != expected:
         different = {t for t in expected.keys() | counted.keys() if expected.get(t) != counted.get(t)}
         raise PublishFailed(
-            f"the copy of {files.build} holds other rows than the build file in {', '.join(sorted(different))}; "
-            f"{next_step}"
+            f"what was written of {files.build} holds other rows than the build file in "
+            f"{', '.join(sorted(different))}; {next_step}"
         )
-    if not filecmp.cmp(files.build, aside, shallow=False):
-        raise PublishFailed(f"the copy of {files.build} differs from it; {next_step}")
+
+
+def _remove(aside: Path) -> None:
+    # With the log of one that was interrupted, the next would not be what was written.
+    for file in (aside, aside.with_name(aside.name + ".wal")):
+        file.unlink(missing_ok=True)
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows of every table, by qualified name."""
-    tables = connection.execute("SELECT schema_name, table_name FROM duckdb_tables() ORDER BY ALL").fetchall()
+    tables = fetched(
+        connection,
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = current_database() ORDER BY ALL",
+    )
     counted = {}
     for schema, table in tables:
         [(rows,)] = connection.execute(f"SELECT count(*) FROM {quoted(schema)}.{quoted(table)}").fetchall()

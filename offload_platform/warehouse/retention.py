@@ -1,11 +1,12 @@
-"""Deletes rows as delivered that have been kept long enough, with their quarantine and drift.
+"""Deletes rows as delivered that have been kept long enough, with their quarantine and drift, and versions that ended.
+
+What holds now stays, however old it is.
 
 The ledger keeps its lines, as expired, so that an old delivery that still lies in the root is not taken for a new one.
 Not here: giving the space back (`compact.py`), and what is not the warehouse's (`orchestration/housekeeping.py`).
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +15,8 @@ import duckdb
 from offload_platform.contracts.contract import Content, Contract
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.ledger import has_ledger
-from offload_platform.warehouse.tables import table_name
+from offload_platform.warehouse.storage import forget_rows, rows_table, sightings_table, versions_table
+from offload_platform.warehouse.transactions import transaction
 
 _REASON = "rows were deleted by retention: stamped before {:%Y-%m-%d %H:%M} UTC"
 
@@ -61,29 +63,31 @@ def find_expired(connection: duckdb.DuckDBPyConnection, before: datetime) -> lis
 def delete_expired(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[ExpiredDelivery]:
     """Delete what `find_expired` finds; all of it or nothing. What was deleted is returned."""
     contracts = _deletable()
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         expired = find_expired(connection, before)
         for delivery in expired:
             _delete(connection, contracts[delivery.vendor, delivery.offload_type], delivery)
+        for feed, vendor, offload_type in dict.fromkeys((d.feed, d.vendor, d.offload_type) for d in expired):
+            contract = contracts[vendor, offload_type]
+            connection.execute(
+                f"DELETE FROM {versions_table(contract)} WHERE known_to <= ? "
+                f"AND row_no IN (SELECT row_no FROM {rows_table(contract)} WHERE feed = ?)",
+                [before, feed],
+            )
+            forget_rows(connection, feed, contract)
         _mark(connection, expired, _REASON.format(before))
-        connection.execute("COMMIT")
-    except BaseException:
-        # A COMMIT that fails has rolled back already; what went wrong must not be hidden by that.
-        with suppress(duckdb.TransactionException):
-            connection.execute("ROLLBACK")
-        raise
     return expired
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, contract: Contract, delivery: ExpiredDelivery) -> None:
-    which = [delivery.feed, delivery.stamp]
-    connection.execute(f"DELETE FROM {table_name(contract)} WHERE feed = ? AND delivery_stamp = ?", which)
-    for table in ("quarantine", "drift"):
-        connection.execute(
-            f"DELETE FROM ops.{table} WHERE feed = ? AND delivery_stamp = ? AND vendor = ? AND offload_type = ?",
-            [*which, delivery.vendor, delivery.offload_type],
-        )
+    of_delivery = "WHERE feed = ? AND delivery_stamp = ? AND vendor = ? AND offload_type = ?"
+    account = [delivery.feed, delivery.stamp, delivery.vendor, delivery.offload_type]
+    connection.execute(
+        f"DELETE FROM {sightings_table(contract)} WHERE part_no IN (SELECT part_no FROM store.parts {of_delivery})",
+        account,
+    )
+    for table in ("store.subjects", "ops.quarantine", "ops.drift"):
+        connection.execute(f"DELETE FROM {table} {of_delivery}", account)
 
 
 def _mark(connection: duckdb.DuckDBPyConnection, expired: Sequence[ExpiredDelivery], reason: str) -> None:

@@ -116,7 +116,7 @@ def score(
     root, judged without a settle period; None where it could not be listed.
     """
     begin, end = _bounds(first, last)
-    account = account_of(connection, feed.name, contract, begin, end) if connection else Account()
+    account = account_of(connection, feed.name, contract) if connection else Account()
     listing = [] if found is None else found.of_type(contract.offload_type)
     listing = [d for d in listing if counts(feed, contract.family, d.stamp, now)]
     scored = _Scoring(feed, contract, account, listing, found is not None, now).scored()

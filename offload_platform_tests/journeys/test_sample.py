@@ -160,7 +160,7 @@ def test_every_row_is_accounted_for(loaded: Loaded) -> None:
     }, [asdict(o) for o in loaded.outcomes]
     assert {o.partition for o in loaded.outcomes} == {PARTITION}
     for name, rows in ROWS.items():
-        table = f"sentiance.{name.replace('.', '_')}"
+        table = f"delivered.{name.replace('.', '_')}"
         assert loaded.query(f"SELECT count(*), count(DISTINCT (object_key, line)) FROM {table}") == [(rows, rows)]
     assert loaded.query("SELECT offload_type, rows_in, rows_loaded + rows_quarantined FROM ops.ledger ORDER BY 1") == [
         (name, rows, rows) for name, rows in sorted(ROWS.items())
@@ -185,7 +185,7 @@ def test_every_cell_is_what_the_file_says(
     assert sorted(name for (name,) in columns) == sorted(names), "every column is compared"
     found = [
         dict(zip(names, row, strict=True))
-        for row in loaded.query(f"SELECT {', '.join(names)} FROM sentiance.{offload_type} ORDER BY line")
+        for row in loaded.query(f"SELECT {', '.join(names)} FROM delivered.{offload_type} ORDER BY line")
     ]
     for row in found:
         if row.get("meta") is not None:
@@ -198,31 +198,31 @@ def test_every_row_of_the_other_types_is_what_the_file_says(loaded: Loaded, samp
     expected = [
         (row["user_id"], row["metadata_user_id"] or None, row["segment_id"]) for row in delivered(sample, "segments")
     ]
-    found = "SELECT user_id, metadata_user_id, segment_id FROM sentiance.segments ORDER BY line"
+    found = "SELECT user_id, metadata_user_id, segment_id FROM delivered.segments ORDER BY line"
     assert loaded.query(found) == expected
     long = [
         (row["user_id"], row["attribute_name"].removesuffix(".value"), row["attribute_value"] or None)
         for row in delivered(sample, "attributes.long")
     ]
-    found = "SELECT user_id, attribute, value_raw FROM sentiance.attributes_long ORDER BY line"
+    found = "SELECT user_id, attribute, value_raw FROM delivered.attributes_long ORDER BY line"
     assert loaded.query(found) == long
-    assert loaded.query("SELECT user_id FROM sentiance.attributes_wide ORDER BY line") == [
+    assert loaded.query("SELECT user_id FROM delivered.attributes_wide ORDER BY line") == [
         (row["user_id"],) for row in delivered(sample, "attributes.wide")
     ]
 
 
 def test_the_open_stay_stays_open(loaded: Loaded) -> None:
     assert loaded.query(
-        "SELECT is_open, end_at, end_local, end_utc_offset_min, duration_s FROM sentiance.stationaries "
+        "SELECT is_open, end_at, end_local, end_utc_offset_min, duration_s FROM delivered.stationaries "
         "WHERE is_open OR end_at IS NULL OR duration_s IS NULL"
     ) == [(True, None, None, None, None)]
 
 
 def test_text_of_all_scripts_is_intact(loaded: Loaded) -> None:
-    countries = {country for (country,) in loaded.query("SELECT country FROM sentiance.stationaries")}
+    countries = {country for (country,) in loaded.query("SELECT country FROM delivered.stationaries")}
     assert "België  Belgique  Belgien" in countries, "with its two pairs of blanks"
     [(streets,)] = loaded.query(
-        "SELECT string_agg(concat_ws(' ', country, city, street_name)) FROM sentiance.stationaries"
+        "SELECT string_agg(concat_ws(' ', country, city, street_name)) FROM delivered.stationaries"
     )
     assert "Strøget" in streets
     assert any("\u0590" <= sign <= "\u05ff" for sign in streets), "Hebrew"
@@ -230,7 +230,7 @@ def test_text_of_all_scripts_is_intact(loaded: Loaded) -> None:
 
 def test_offsets_of_many_zones_are_right_to_the_second(loaded: Loaded) -> None:
     [(starts_at, local, offset)] = loaded.query(
-        "SELECT start_at, start_local, utc_offset_min FROM sentiance.moments WHERE meta_name = 'Culver City'"
+        "SELECT start_at, start_local, utc_offset_min FROM delivered.moments WHERE meta_name = 'Culver City'"
     )
     assert starts_at == datetime(2018, 12, 3, 1, 10, 12, tzinfo=UTC)
     assert local == datetime(2018, 12, 2, 17, 10, 12)
@@ -238,7 +238,7 @@ def test_offsets_of_many_zones_are_right_to_the_second(loaded: Loaded) -> None:
     offsets = {
         o
         for table in ("stationaries", "transports", "moments")
-        for (o,) in loaded.query(f"SELECT DISTINCT utc_offset_min FROM sentiance.{table}")
+        for (o,) in loaded.query(f"SELECT DISTINCT utc_offset_min FROM delivered.{table}")
     }
     assert offsets >= {-480, 0, 180, 330}
 

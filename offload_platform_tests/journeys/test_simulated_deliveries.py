@@ -105,7 +105,7 @@ def test_every_other_row_is_loaded(journey: Journey) -> None:
     }
     assert found == {key: [rows, faulty, rows - faulty] for key, (rows, faulty) in expected.items()}
     for name in OFFLOAD_TYPES:
-        table = f"sentiance.{name.replace('.', '_')}"
+        table = f"delivered.{name.replace('.', '_')}"
         counted = dict(journey.query(f"SELECT object_key, count(*) FROM {table} GROUP BY ALL"))
         assert counted == {
             key: rows - faulty for key, (rows, faulty) in expected.items() if f"/{name}." in key and rows > faulty
@@ -162,7 +162,7 @@ def test_a_part_delivered_again_reloads_its_partition_and_no_other(copy: Journey
     assert [(o["offload_type"], o["partition"]) for o in said.json["loads"]] == [(name, week)]
     assert copy.content(others) == before
     after_mine = copy.content(mine)
-    assert after_mine["sentiance.stationaries"] != before_mine["sentiance.stationaries"]
+    assert after_mine["delivered.stationaries"] != before_mine["delivered.stationaries"]
     assert copy.query(f"SELECT rows_in FROM ops.ledger WHERE object_key = '{key}'") == [(1,)]
     assert copy.query("SELECT count(*) FROM ops.receipts") == [(receipts + 1,)]
     again = offload("run", "--feeds", copy.feeds_file, "--json")

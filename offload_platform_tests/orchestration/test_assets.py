@@ -99,7 +99,7 @@ def test_a_load_tells_what_came_in_and_what_became_of_it(
     assert checks[QUARANTINE_CHECK].description == "All 3 rows keep the contract."
     assert instance.get_materialized_partitions(KEY) == {"2018-12-08"}
     with duckdb.connect(settings.warehouse / "build" / "offloads.duckdb", read_only=True) as connection:
-        assert connection.execute("SELECT count(*) FROM sentiance.segments").fetchall() == [(3,)]
+        assert connection.execute("SELECT count(*) FROM delivered.segments").fetchall() == [(3,)]
         assert connection.execute("SELECT run_id FROM ops.receipts").fetchall() == [(result.run_id,)]
 
 
@@ -312,7 +312,7 @@ def test_a_table_shows_its_columns_and_where_its_contract_is(tmp_path: Path, fee
     assert schema["end_at"].constraints.nullable
     assert schema["latitude"].tags == {"privacy": "location"}
     assert all(column.description for column in schema.values())
-    assert spec.metadata["dagster/table_name"] == "sentiance.stationaries"
+    assert spec.metadata["dagster/table_name"] == "delivered.stationaries"
     [reference] = spec.metadata["dagster/code_references"].code_references
     assert Path(reference.file_path).name == "stationaries.py"
     assert spec.metadata["natural key"] == "app_id, user_id, start_at"

@@ -233,7 +233,7 @@ def loaded(runs: Runs, vendor_folder: Any) -> Runs:
     return runs
 
 
-def published_stamps(settings: Settings, table: str = "sentiance.segments") -> list[str]:
+def published_stamps(settings: Settings, table: str = "delivered.segments") -> list[str]:
     file = WarehouseFiles(settings.warehouse).published
     with duckdb.connect(file, read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -254,7 +254,7 @@ def test_old_rows_leave_the_published_file_too_and_are_not_loaded_again(loaded: 
     tidied = tidy(keeping, loaded.instance)
     assert [d.partition for d in tidied.expired] == ["2018-12-01", "2018-12-08"]
     assert tidied.published
-    for table in ("sentiance.segments", "ops.quarantine"):
+    for table in ("delivered.segments", "ops.quarantine"):
         assert published_stamps(settings, table) == ["2018-12-15"]
     after = loaded.knows(cached=False)
     event = loaded.instance.get_latest_materialization_event(PUBLISHED_KEY)

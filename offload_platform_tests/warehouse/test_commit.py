@@ -37,7 +37,7 @@ def segments(*users: str, segment: str = "behavior.early_bird") -> list[str]:
 
 
 def rows(warehouse: Any) -> list[tuple[Any, ...]]:
-    return warehouse.query("SELECT delivery_stamp::DATE::VARCHAR, user_id FROM sentiance.segments ORDER BY ALL")
+    return warehouse.query("SELECT delivery_stamp::DATE::VARCHAR, user_id FROM delivered.segments ORDER BY ALL")
 
 
 def test_rows_come_with_their_whole_account(warehouse: Any, vendor_folder: Any, feed: Feed, partition: Make) -> None:
@@ -47,7 +47,7 @@ def test_rows_come_with_their_whole_account(warehouse: Any, vendor_folder: Any, 
     keys = [str(part.relative_to(vendor_folder.root)) for part in (first, second)]
     stamp = datetime(2018, 12, 8, 15, 5, 54, 499_000, tzinfo=UTC)
     assert warehouse.query(
-        "SELECT feed, app_id, delivery_stamp, object_key, line, user_id, segment_id FROM sentiance.segments "
+        "SELECT feed, app_id, delivery_stamp, object_key, line, user_id, segment_id FROM delivered.segments "
         "ORDER BY object_key, line"
     ) == [
         ("acme", feed.app_id, stamp, keys[0], 2, ANN, "behavior.early_bird"),
@@ -101,7 +101,7 @@ def test_loading_again_changes_nothing_but_the_receipts(
     vendor_folder.part("2018-12-11", segments(ANN), number=1)
     warehouse.load(feed, partition())
     before = warehouse.content("ops.receipts")
-    assert all(before[table] for table in ("sentiance.segments", "ops.ledger", "ops.contracts"))
+    assert all(before[table] for table in ("delivered.segments", "ops.ledger", "ops.contracts"))
     for _ in range(2):
         warehouse.load(feed, partition())
         assert warehouse.content("ops.receipts") == before
@@ -125,7 +125,7 @@ def test_a_part_delivered_again_replaces_its_partition_alone(
         ("2018-12-15", BEN),
         ("2018-12-15", CID),
     ]
-    for table, mark in (("sentiance.segments", "12_08"), ("ops.ledger", "12_08"), ("ops.quarantine", "12_08")):
+    for table, mark in (("delivered.segments", "12_08"), ("ops.ledger", "12_08"), ("ops.quarantine", "12_08")):
         old = [row for row in before[table] if mark in row]
         assert old
         assert [row for row in after[table] if mark in row] == old
@@ -287,7 +287,7 @@ def test_another_first_weekday_never_doubles_a_row(
         for window in windows(start):
             with contextlib.suppress(NothingToLoad):
                 warehouse.load(feed, window)
-        for table in ("sentiance.segments", "ops.quarantine", "ops.drift", "ops.ledger"):
+        for table in ("delivered.segments", "ops.quarantine", "ops.drift", "ops.ledger"):
             counted = warehouse.query(f"SELECT count(*), count(DISTINCT object_key) FROM {table}")
             assert counted == [(len(days), len(days))], table
     assert [day for day, _ in rows(warehouse)] == days
@@ -317,7 +317,7 @@ def writing():
         yield connection
 
 def prove(connection, *_):
-    [(rows,)] = connection.execute("SELECT count(*) FROM sentiance.segments").fetchall()
+    [(rows,)] = connection.execute("SELECT count(*) FROM delivered.segments").fetchall()
     print("inside, with rows:", rows, flush=True)
     time.sleep(60)
 

@@ -52,7 +52,7 @@ def test_threads_stage_together_and_commit_one_after_the_other(warehouse: Any, f
     with ThreadPoolExecutor(2) as workers:
         list(workers.map(load, DAYS))
     assert most_inside == 1
-    assert warehouse.query("SELECT count(*) FROM sentiance.segments") == [(2,)]
+    assert warehouse.query("SELECT count(*) FROM delivered.segments") == [(2,)]
 
 
 def test_a_load_is_staged_while_another_writes_and_commits_afterwards(
@@ -74,7 +74,7 @@ def test_a_load_is_staged_while_another_writes_and_commits_afterwards(
             order.append("written")
         loading.result(30)
     assert order == ["staged", "written"]
-    assert warehouse.query("SELECT count(*) FROM sentiance.segments") == [(1,)]
+    assert warehouse.query("SELECT count(*) FROM delivered.segments") == [(1,)]
 
 
 PROCESS = """
@@ -121,7 +121,7 @@ def test_processes_stage_together_and_both_commit(tmp_path: Path, warehouse: Any
     ]
     said = [process.communicate(timeout=90)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
-    found = warehouse.query("SELECT delivery_stamp::DATE::VARCHAR FROM sentiance.segments ORDER BY ALL")
+    found = warehouse.query("SELECT delivery_stamp::DATE::VARCHAR FROM delivered.segments ORDER BY ALL")
     assert found == [(day,) for day in DAYS]
     assert list((warehouse.files.root / "staging").iterdir()) == []
 

@@ -9,13 +9,13 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from offload_platform.warehouse.tables import ensure_ops, ensure_table, insert_ops, quoted, table_name
 
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.settings import Feed
 from offload_platform.warehouse.commit import Partition
 from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
 from offload_platform.warehouse.measures import Coverage, Lags, Measures, links_of, measure
-from offload_platform.warehouse.tables import ensure_ops, ensure_table, insert_ops, quoted, table_name
 
 from ..conftest import APP_ID, contract_of
 
@@ -330,7 +330,7 @@ def test_rows_are_counted_where_they_are(warehouse: Any, vendor_folder: Any, fee
     tampered = {
         f"UPDATE ops.ledger SET rows_in = 5 WHERE {ours}": (5, 3, 1, False),
         f"UPDATE ops.ledger SET rows_in = 4, rows_quarantined = 0 WHERE {ours}": (4, 3, 1, False),
-        f"DELETE FROM sentiance.segments WHERE {ours} AND line = 2": (4, 2, 1, False),
+        f"DELETE FROM delivered.segments WHERE {ours} AND line = 2": (4, 2, 1, False),
         f"INSERT INTO ops.quarantine FROM ops.quarantine WHERE {ours}": (4, 2, 2, False),
         f"DELETE FROM ops.ledger WHERE {ours}": (0, 2, 2, False),
         f"DELETE FROM ops.quarantine WHERE {ours}": (0, 2, 0, False),

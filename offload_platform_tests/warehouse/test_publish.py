@@ -38,7 +38,7 @@ READER = """
 import sys, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=True)
 for _ in sys.stdin:
-    print(connection.execute("SELECT count(*) FROM sentiance.segments").fetchall()[0][0], flush=True)
+    print(connection.execute("SELECT count(*) FROM delivered.segments").fetchall()[0][0], flush=True)
 """
 
 
@@ -78,7 +78,7 @@ def test_a_reader_keeps_the_old_file_and_blocks_nobody(warehouse: Any, feed: Fee
         assert old.rows() == 1
         with warehouse.writing() as connection:
             connection.execute("BEGIN")
-            connection.execute("DELETE FROM sentiance.segments")
+            connection.execute("DELETE FROM delivered.segments")
             assert old.rows() == 1, "a reader is not blocked while the writer works"
             connection.execute("ROLLBACK")
         publish_now(warehouse)
@@ -131,8 +131,8 @@ def test_loading_goes_on_after_a_publish(warehouse: Any, feed: Feed, partition: 
     warehouse.load(feed, partition("2018-12-08"))
     publish_now(warehouse)
     warehouse.load(feed, partition("2018-12-15"))
-    assert warehouse.query("SELECT count(*) FROM sentiance.segments") == [(3,)]
-    assert publish_now(warehouse).rows["sentiance.segments"] == 3
+    assert warehouse.query("SELECT count(*) FROM delivered.segments") == [(3,)]
+    assert publish_now(warehouse).rows["delivered.segments"] == 3
 
 
 def copy_of_an_older_file(older: Path) -> Callable[[Path, Path], object]:
@@ -179,4 +179,4 @@ def test_a_copy_that_is_not_equal_is_not_published(
             publish_now(warehouse)
     assert warehouse.files.published.read_bytes() == before
     assert os.listdir(warehouse.files.published.parent) == ["offloads.duckdb"]  # noqa: PTH208 (names alone)
-    assert publish_now(warehouse).rows["sentiance.segments"] == 3
+    assert publish_now(warehouse).rows["delivered.segments"] == 3

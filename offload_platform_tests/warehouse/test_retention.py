@@ -28,7 +28,7 @@ BEFORE = datetime(2018, 12, 20, tzinfo=UTC)
 BROKEN = "not an id,,night_owl"
 MOMENTS_HEADER = "user_id,metadata_user_id,start,end,moment_definition_id,meta,duration"
 MOMENT = f"{ANN},,2018-12-01T10:00:00+01:00,2018-12-01T11:00:00+01:00,lunch,,3600"
-COUNTED = ("sentiance.segments", "ops.quarantine", "ops.drift")
+COUNTED = ("delivered.segments", "ops.quarantine", "ops.drift")
 Make = Callable[..., Any]
 
 
@@ -99,12 +99,12 @@ def test_the_newest_partition_of_each_feed_and_type_stays_whatever_its_age(
         ("acme", "segments", "2018-12-15"),
     ]
     assert loaded.query(
-        "SELECT feed, delivery_stamp::DATE::VARCHAR FROM sentiance.segments GROUP BY ALL ORDER BY 1"
+        "SELECT feed, delivery_stamp::DATE::VARCHAR FROM delivered.segments GROUP BY ALL ORDER BY 1"
     ) == [
         ("acme", "2018-12-22"),
         ("sister", "2018-12-15"),
     ]
-    assert loaded.query("SELECT count(*) FROM sentiance.moments") == [(1,)]
+    assert loaded.query("SELECT count(*) FROM delivered.moments") == [(1,)]
 
 
 def test_a_register_keeps_every_version(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_register_keeps_every_version(loaded: Any, monkeypatch: pytest.MonkeyP
     register = replace(contracts["segments"], content=Content.REGISTER)
     monkeypatch.setitem(contracts, "segments", register)  # type: ignore[arg-type]
     assert expire(loaded) == []
-    assert len(stamps(loaded, "sentiance.segments")) == 3
+    assert len(stamps(loaded, "delivered.segments")) == 3
 
 
 def test_nothing_has_been_loaded_yet(warehouse: Any) -> None:
@@ -136,7 +136,7 @@ def test_an_expired_delivery_counts_as_loaded_until_it_is_delivered_anew_and_can
     expire(loaded)
     again = loaded.load(feed, partition(DAYS[0])).delivery
     assert again.fingerprint != delivery.fingerprint
-    assert stamps(loaded, "sentiance.segments") == ["2018-12-08", "2018-12-22"]
+    assert stamps(loaded, "delivered.segments") == ["2018-12-08", "2018-12-22"]
 
 
 def test_an_error_in_the_middle_leaves_everything(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_a_kill_in_the_middle_leaves_everything(loaded: Any, moment: str) -> Non
         process.communicate()
     assert loaded.content() == before
     assert len(expire(loaded)) == 2
-    assert stamps(loaded, "sentiance.segments") == ["2018-12-22"]
+    assert stamps(loaded, "delivered.segments") == ["2018-12-22"]
     assert compacted(loaded)
     assert sorted(file.name for file in loaded.files.build.parent.iterdir()) == ["offloads.duckdb", "offloads.lock"]
 
@@ -213,7 +213,7 @@ def fill(warehouse: Any, rows: int) -> None:
     with warehouse.writing() as connection:
         for day in DAYS:
             connection.execute(
-                "INSERT INTO sentiance.segments BY NAME SELECT 'acme' AS feed, ?::TIMESTAMPTZ AS delivery_stamp, "
+                "INSERT INTO delivered.segments BY NAME SELECT 'acme' AS feed, ?::TIMESTAMPTZ AS delivery_stamp, "
                 "i AS line, md5(random()::VARCHAR) || md5(random()::VARCHAR) AS user_id FROM range(?) r(i)",
                 [f"{day} 15:05:54.499+00", rows],
             )
@@ -267,7 +267,7 @@ def test_a_new_file_that_is_not_equal_does_not_take_the_place_of_the_old_one(
     def copy_too_little(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
         copy(connection, target)
         with duckdb.connect(target) as other:
-            other.execute("DELETE FROM sentiance.segments WHERE line = 2")
+            other.execute("DELETE FROM delivered.segments WHERE line = 2")
 
     with monkeypatch.context() as patch:
         patch.setattr(compacting, "_copy", copy_too_little)

@@ -8,13 +8,6 @@ import duckdb
 import pandera.polars as pa
 import polars as pl
 import pytest
-
-from offload_platform.contracts import types
-from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Contract, View
-from offload_platform.contracts.readers import NumberCell, TextCell, UnknownColumns
-from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.files import CONNECTION_CONFIG
 from offload_platform.warehouse.tables import (
     OPS_TABLES,
     PROVENANCE,
@@ -28,6 +21,13 @@ from offload_platform.warehouse.tables import (
     sql_type,
     table_name,
 )
+
+from offload_platform.contracts import types
+from offload_platform.contracts.columns import Privacy, column
+from offload_platform.contracts.contract import Contract, View
+from offload_platform.contracts.readers import NumberCell, TextCell, UnknownColumns
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.files import CONNECTION_CONFIG
 
 CONTRACTS = vendor_named("sentiance").contracts
 

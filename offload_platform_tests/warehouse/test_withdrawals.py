@@ -10,13 +10,13 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from offload_platform.warehouse.tables import ensure_ops, ensure_table, table_name
+from offload_platform.warehouse.withdrawals import Withdrawals, withdrawals
 
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
 from offload_platform.warehouse.files import CONNECTION_CONFIG
-from offload_platform.warehouse.tables import ensure_ops, ensure_table, table_name
-from offload_platform.warehouse.withdrawals import Withdrawals, withdrawals
 
 ANN, BEN, CID = "a" * 24, "b" * 24, "c" * 24
 HEADER = "user_id,metadata_user_id,start,end,mode,distance,waypoints"

@@ -116,6 +116,7 @@ CONTRACT = Contract(
     vendor="sentiance",
     offload_type="attributes.long",
     family=LIFESTYLE,
+    window=shared.ATTRIBUTES_WINDOW,
     rows=AttributesLong,
     key=("app_id", "user_id", "attribute"),
     source="Offloads document, section Attributes - Long",

@@ -77,8 +77,8 @@ def _unpivoted(kind: Kind, value: str) -> str:
     named = ", ".join(f'"{a.column}" AS "{a.name}"' for a in attributes() if a.kind is kind)
     return f"""
         SELECT * FROM (
-            UNPIVOT (SELECT feed, app_id, delivery_stamp, user_id, {named} FROM {{table}})
-            ON COLUMNS(* EXCLUDE (feed, app_id, delivery_stamp, user_id)) INTO NAME attribute VALUE {value}
+            UNPIVOT (SELECT feed, app_id, known_from, user_id, {named} FROM {{table}})
+            ON COLUMNS(* EXCLUDE (feed, app_id, known_from, user_id)) INTO NAME attribute VALUE {value}
         )"""
 
 
@@ -86,7 +86,7 @@ _NUMBER = r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
 _KNOWN = ", ".join(f"'{a.name}'" for a in attributes())
 
 _UNKNOWN_OR_MISFIT = rf"""
-    SELECT feed, app_id, delivery_stamp, user_id, attribute,
+    SELECT feed, app_id, known_from, user_id, attribute,
         CASE WHEN is_new AND regexp_full_match(text, '{_NUMBER}') THEN try_cast(text AS DOUBLE) END AS value_num,
         CASE WHEN NOT is_new OR NOT (
             regexp_full_match(text, '{_NUMBER}') OR lower(text) IN ('true', 'false')
@@ -98,7 +98,7 @@ _UNKNOWN_OR_MISFIT = rf"""
     FROM (
         SELECT *, regexp_replace(key, '[.]value$', '') AS attribute, value ->> '$' AS text,
             regexp_replace(key, '[.]value$', '') NOT IN ({_KNOWN}) AS is_new
-        FROM (SELECT feed, app_id, delivery_stamp, user_id, extra FROM {{table}} WHERE extra IS NOT NULL),
+        FROM (SELECT feed, app_id, known_from, user_id, extra FROM {{table}} WHERE extra IS NOT NULL),
             json_each(extra)
     )
 """
@@ -107,6 +107,7 @@ CONTRACT = Contract(
     vendor="sentiance",
     offload_type="attributes.wide",
     family=LIFESTYLE,
+    window=shared.ATTRIBUTES_WINDOW,
     rows=AttributesWide,
     wire=CsvFormat(ordered=False),
     key=("app_id", "user_id"),

@@ -5,9 +5,9 @@ from typing import Any
 import polars as pl
 
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import StampColumn, View
+from offload_platform.contracts.contract import StampColumn
 from offload_platform.contracts.nested import Kind, Member
-from offload_platform.contracts.readers import NumberCell, TextCell
+from offload_platform.contracts.readers import Computed, NumberCell, TextCell
 from offload_platform.vendors.sentiance.shared_columns import elapsed_s
 
 DRIVING_MODEL = "Sentiance driving data model, July 2022"
@@ -41,6 +41,20 @@ def event_id() -> Any:
     )
 
 
+def drive_key() -> Any:
+    """What tells drives apart over deliveries: the vendor's id, or user and start where none is delivered."""
+    return column(
+        Computed(
+            lambda: pl.coalesce(
+                "event_id", pl.format("{}@{}", "user_id", pl.col("start_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+            )
+        ),
+        "What tells drives apart: event_id, or user and start (UTC) where none is delivered. Joins drives and events.",
+        source="Sentiance driving samples of 2019 and 2022",
+        privacy=Privacy.IDENTIFIER,
+    )
+
+
 def score(wire: str, meaning: str, *, expected: bool = True) -> Any:
     """A score between 0 and 1, higher is better; -1 means that there was not enough data."""
     return column(
@@ -68,22 +82,6 @@ def drive_remarks() -> dict[str, pl.Expr]:
             (pl.col("duration_s") - elapsed).abs() <= 1
         ).fill_null(True),
     }
-
-
-def current_view(offload_type: str, identity: str) -> View:
-    """Each drive once: as delivered on the newest data day. `identity` is SQL that tells drives apart.
-
-    A drive may come back on a later day when it was processed again, and the sample of 2019 holds one twice in a file.
-    """
-    return View(
-        name=f"{offload_type}_current",
-        description="Each drive once, as delivered on the newest data day; repetitions in a file are left out.",
-        sql=f"""
-            SELECT * FROM {{table}} QUALIFY row_number() OVER (
-                PARTITION BY feed, app_id, {identity} ORDER BY delivery_stamp DESC, object_key, line
-            ) = 1
-        """,
-    )
 
 
 PEAK = (

@@ -33,7 +33,7 @@ EVENTS = ObjectsCell(
     keyed_as="category",
 )
 
-_DRIVE = "feed, app_id, delivery_stamp, object_key, line, user_id, event_id, drive_start_at"
+_DRIVE = "feed, app_id, known_from, object_key, line, user_id, drive_key, event_id, drive_start_at"
 
 
 class DrivingEventsRealtime(pa.DataFrameModel):
@@ -42,6 +42,7 @@ class DrivingEventsRealtime(pa.DataFrameModel):
     user_id: types.Text = shared.user_id()
     metadata_user_id: types.Text = shared.metadata_user_id()
     event_id: types.Text = driving.event_id()
+    drive_key: types.Text = driving.drive_key()
     start_at: types.Instant = shared.start_at("drive", driving.DRIVING_MODEL)
     start_local: types.WallClock = shared.start_local("drive", driving.DRIVING_MODEL)
     utc_offset_min: types.OffsetMinutes = shared.start_offset(driving.DRIVING_MODEL)
@@ -75,13 +76,12 @@ CONTRACT = Contract(
     content=Content.INCREMENT,
     event_time="start_at",
     references=(Reference("transports_realtime", ("user_id", "start_at")),),
-    key=("app_id", "user_id", "start_at"),
+    key=("app_id", "drive_key"),
     source="Offloads document, section Driving // Realtime offloads",
     wire=CsvFormat(ordered=False),
     stamp_columns=driving.DATA_DAY,
     remarks={"end_at: before start_at": pl.col("end_at") >= pl.col("start_at")},
     views=(
-        driving.current_view("driving_events_realtime", "coalesce(event_id, user_id || start_at)"),
         View(
             name="drive_events",
             description="One row for each event on a drive.",

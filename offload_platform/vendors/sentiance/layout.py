@@ -17,6 +17,7 @@ from offload_platform.contracts.deliveries import Family, Part, Placement, Role
 LIFESTYLE = "lifestyle"
 DRIVING = "driving"
 MAPPING = "mapping"
+LIFESTYLE_TYPES = ("stationaries", "transports", "moments", "segments", "attributes.wide", "attributes.long")
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _LIFESTYLE_FOLDER = re.compile(
@@ -35,11 +36,7 @@ class SentianceLayout:
 
     families: Mapping[str, Family] = {
         # A listing of 2017 shows parts that landed 20.5 hours after the stamp.
-        LIFESTYLE: Family(
-            ("stationaries", "transports", "moments", "segments", "attributes.wide", "attributes.long"),
-            published_after=timedelta(hours=21),
-            settles=True,
-        ),
+        LIFESTYLE: Family(LIFESTYLE_TYPES, published_after=timedelta(hours=21), settles=True),
         # In the sample of 2019 the markers of a data day were written between 03:51 and 06:53 UTC of the next day.
         DRIVING: Family(
             ("transports_realtime", "scores_realtime", "driving_events_realtime", "mapped_waypoints_realtime"),

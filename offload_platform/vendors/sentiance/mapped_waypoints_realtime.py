@@ -67,12 +67,11 @@ CONTRACT = Contract(
     stamp_columns=driving.DATA_DAY,
     remarks={"end_at: before start_at": pl.col("end_at") >= pl.col("start_at")},
     views=(
-        driving.current_view("mapped_waypoints_realtime", "user_id, session_id, start_at"),
         View(
             name="mapped_waypoints",
             description="One row for each position fix that was matched to the road, in delivered order.",
             sql="""
-                SELECT feed, app_id, delivery_stamp, object_key, line, user_id, session_id, start_at, seq,
+                SELECT feed, app_id, known_from, object_key, line, user_id, session_id, start_at, seq,
                     fix.latitude, fix.longitude, fix.speed_kmh, fix.speed_limit_kmh, fix.fix_at, fix.fix_local,
                     fix.fix_utc_offset_min AS utc_offset_min
                 FROM (SELECT * EXCLUDE (utc_offset_min), unnest(fixes) AS fix, generate_subscripts(fixes, 1) AS seq

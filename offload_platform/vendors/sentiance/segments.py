@@ -4,10 +4,10 @@ import pandera.polars as pa
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Contract
+from offload_platform.contracts.contract import Contract, Window
 from offload_platform.contracts.readers import TextCell
 from offload_platform.vendors.sentiance import shared_columns as shared
-from offload_platform.vendors.sentiance.layout import LIFESTYLE
+from offload_platform.vendors.sentiance.layout import LIFESTYLE, LIFESTYLE_TYPES
 from offload_platform.vendors.sentiance.vocabulary import SEGMENTS
 
 
@@ -34,6 +34,7 @@ CONTRACT = Contract(
     offload_type="segments",
     family=LIFESTYLE,
     rows=Segments,
+    window=Window(witnesses=LIFESTYLE_TYPES),
     key=("app_id", "user_id", "segment_id"),
     source="Offloads document, section Segments",
 )

@@ -26,12 +26,8 @@ SAMPLE_2019 = "Sentiance sample of 2019-01-14"
 OPEN_MARKS = ("-", "-1")
 # Nine weeks, of users who were active in the last week (offloads document). Whether the vendor cuts on start, end or
 # local day is not known, hence the guard. Only a stay or a trip shows that a user was active.
-WINDOW = Window(
-    reach=timedelta(days=63),
-    guard=timedelta(days=1),
-    subject=("app_id", "user_id"),
-    witnesses=("stationaries", "transports"),
-)
+WINDOW = Window(witnesses=("stationaries", "transports"), reach=timedelta(days=63), guard=timedelta(days=1))
+ATTRIBUTES_WINDOW = Window(witnesses=("attributes.wide", "attributes.long"))
 
 
 def user_id() -> Any:
@@ -236,7 +232,7 @@ def waypoints_view(name: str, of: str) -> View:
         name=name,
         description=f"One row for each position fix of a {of}, in delivered order.",
         sql="""
-            SELECT feed, app_id, delivery_stamp, object_key, line, user_id, start_at, mode, seq, point.*
+            SELECT feed, app_id, known_from, object_key, line, user_id, start_at, mode, seq, point.*
             FROM (
                 SELECT *, unnest(waypoints) AS point, generate_subscripts(waypoints, 1) AS seq FROM {table}
             )

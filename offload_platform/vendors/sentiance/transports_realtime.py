@@ -48,6 +48,7 @@ class _Drives(pa.DataFrameModel):
     user_id: types.Text = shared.user_id()
     metadata_user_id: types.Text = shared.metadata_user_id()
     event_id: types.Text = driving.event_id()
+    drive_key: types.Text = driving.drive_key()
     session_id: types.Text = driving.session_id()
     start_at: types.Instant = shared.start_at("drive", driving.DRIVING_MODEL)
     start_local: types.WallClock = shared.start_local("drive", driving.DRIVING_MODEL)
@@ -120,13 +121,10 @@ CONTRACT = Contract(
     rows=TransportsRealtime,
     content=Content.INCREMENT,
     event_time="start_at",
-    key=("app_id", "user_id", "start_at"),
+    key=("app_id", "drive_key"),
     source="Offloads document, section Driving // Realtime offloads",
     wire=CsvFormat(ordered=False),
     stamp_columns=driving.DATA_DAY,
     remarks=driving.drive_remarks() | driving.score_remarks(_SCORES) | shared.waypoint_remarks(),
-    views=(
-        driving.current_view("transports_realtime", "coalesce(event_id, user_id || start_at)"),
-        shared.waypoints_view("drive_waypoints", "drive"),
-    ),
+    views=(shared.waypoints_view("drive_waypoints", "drive"),),
 )
