@@ -44,10 +44,20 @@ def merge(connection: duckdb.DuckDBPyConnection) -> list[Merged]:
     """Bring the history of every offload type to what is loaded; each in a transaction of its own."""
     if not fetched(connection, "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'unmerged'"):
         return []
+    # What is older than rows that have expired cannot be put in its place: what came after it is not known any more.
     waiting = fetched(
         connection,
-        "SELECT feed, vendor, offload_type, min(delivery_stamp), max(delivery_stamp), count(DISTINCT delivery_stamp), "
-        "bool_or(has_lost_rows) FROM store.unmerged GROUP BY feed, vendor, offload_type ORDER BY ALL",
+        """
+        WITH expired AS (
+            SELECT feed, vendor, offload_type, max(delivery_stamp) AS newest FROM ops.ledger
+            WHERE status = 'expired' GROUP BY ALL
+        )
+        SELECT feed, vendor, offload_type, min(delivery_stamp), max(delivery_stamp), count(DISTINCT delivery_stamp),
+            bool_or(has_lost_rows)
+        FROM store.unmerged LEFT JOIN expired USING (feed, vendor, offload_type)
+        WHERE newest IS NULL OR delivery_stamp > newest
+        GROUP BY feed, vendor, offload_type ORDER BY ALL
+        """,
     )
     merged = []
     for feed, vendor, offload_type, first, last, deliveries, has_lost_rows in waiting:
@@ -57,8 +67,8 @@ def merge(connection: duckdb.DuckDBPyConnection) -> list[Merged]:
                 versions = _Merge(connection, feed, contract, first, last, has_lost_rows).run()
                 merged.append(Merged(feed, offload_type, first, last, deliveries, versions))
             connection.execute(
-                "DELETE FROM store.unmerged WHERE feed = ? AND vendor = ? AND offload_type = ?",
-                [feed, vendor, offload_type],
+                "DELETE FROM store.unmerged WHERE feed = ? AND vendor = ? AND offload_type = ? AND delivery_stamp >= ?",
+                [feed, vendor, offload_type, first],
             )
     return merged
 
@@ -93,7 +103,11 @@ class _Merge:
         return dict(counted)
 
     def _steps(self) -> Iterator[tuple[str, str]]:
-        yield "unmerged", "SELECT DISTINCT delivery_stamp AS seen_at FROM store.unmerged WHERE " + self._ours
+        yield (
+            "unmerged",
+            "SELECT DISTINCT delivery_stamp AS seen_at FROM store.unmerged "
+            f"WHERE {self._ours} AND delivery_stamp >= $first",
+        )
         yield (
             "counted",
             f"SELECT DISTINCT delivery_stamp AS seen_at FROM ops.ledger WHERE {self._ours} AND status = 'loaded' "
@@ -101,8 +115,11 @@ class _Merge:
         )
         yield "present", self._present()
         yield "touched", self._touched()
-        yield "prior", self._prior()
-        yield "observed", self._observed()
+        yield "held_before", self._held_before()
+        yield "seen", self._seen()
+        yield "settled", self._settled()
+        yield "prior", "FROM held_before ANTI JOIN settled USING (key_id)"
+        yield "observed", "FROM seen ANTI JOIN settled USING (key_id)"
         yield "absent", self._absent()
         yield "tail", self._tail()
         yield "was", self._was()
@@ -172,7 +189,8 @@ class _Merge:
             WITH keys AS (
                 SELECT key_id FROM {rows} AS r SEMI JOIN (
                     SELECT row_no FROM {sightings} SEMI JOIN (
-                        SELECT part_no FROM store.parts SEMI JOIN unmerged ON delivery_stamp = seen_at WHERE {self._ours}
+                        SELECT part_no FROM store.parts SEMI JOIN unmerged ON delivery_stamp = seen_at
+                        WHERE {self._ours}
                     ) USING (part_no)
                 ) USING (row_no) WHERE {near}
                 UNION SELECT key_id FROM {versions} AS v JOIN {rows} AS r USING (row_no)
@@ -191,33 +209,44 @@ class _Merge:
     def _reached(self) -> str:
         """Condition on something and a delivery `p`: that the window of the delivery holds it for certain."""
         window = self.contract.window
-        return f"event_at >= p.seen_at - {_interval(window.reach - window.guard)}" if window and window.reach else "true"
+        return (
+            f"event_at >= p.seen_at - {_interval(window.reach - window.guard)}" if window and window.reach else "true"
+        )
 
-    def _prior(self) -> str:
+    def _held_before(self) -> str:
         """The version of everything touched that held when the first unmerged delivery came."""
         return f"""
-            SELECT DISTINCT ON (key_id) key_id, row_no, subject, event_at, change_kind, known_from, part_no, line
+            SELECT key_id, row_no, subject, event_at, change_kind, known_from, known_to, part_no, line
             FROM {versions_table(self.contract)} JOIN touched USING (row_no)
-            WHERE known_from < $first ORDER BY key_id, known_from DESC
+            WHERE known_from < $first AND (known_to IS NULL OR known_to >= $first)
         """
 
-    def _observed(self) -> str:
+    def _settled(self) -> str:
+        """What every delivery from then on holds as it held before: most of a snapshot, and nothing to work out."""
+        return """
+            SELECT key_id FROM held_before AS h JOIN seen AS s USING (key_id, row_no)
+            WHERE h.known_to IS NULL AND h.change_kind <> 'deleted'
+            GROUP BY key_id HAVING count(*) = (SELECT count(*) FROM counted)
+        """
+
+    def _seen(self) -> str:
         """What deliveries hold, from the first unmerged one on: one row for each thing and delivery."""
         # Few are repeated in a delivery, and to order them all would cost more than all the rest.
         return f"""
-            WITH seen AS (
-                SELECT key_id, delivery_stamp AS seen_at, row_no, content_hash, subject, event_at, part_no, object_key, line
+            WITH sighted AS (
+                SELECT key_id, delivery_stamp AS seen_at, row_no, content_hash, subject, event_at,
+                    part_no, object_key, line
                 FROM (FROM store.parts SEMI JOIN counted ON delivery_stamp = seen_at WHERE {self._ours})
                 JOIN {sightings_table(self.contract)} USING (part_no) JOIN touched USING (row_no)
             ),
             once AS (
                 SELECT key_id, seen_at, count(*) AS times, any_value(row_no) AS row_no, any_value(subject) AS subject,
                     any_value(event_at) AS event_at, any_value(part_no) AS part_no, any_value(line) AS line
-                FROM seen GROUP BY key_id, seen_at
+                FROM sighted GROUP BY key_id, seen_at
             ),
             repeated AS (
                 SELECT DISTINCT ON (key_id, seen_at) key_id, seen_at, row_no, subject, event_at, part_no, line
-                FROM seen SEMI JOIN (FROM once WHERE times > 1) USING (key_id, seen_at)
+                FROM sighted SEMI JOIN (FROM once WHERE times > 1) USING (key_id, seen_at)
                 ORDER BY key_id, seen_at, content_hash DESC, object_key, line
             )
             SELECT * EXCLUDE (times) FROM once WHERE times = 1 UNION ALL BY NAME FROM repeated
@@ -227,11 +256,13 @@ class _Merge:
         """Where something is first lacked after it was held: one row for each thing and time that it went."""
         return f"""
             WITH held AS (
-                SELECT key_id, subject, event_at, $before::TIMESTAMPTZ AS seen_at FROM prior WHERE change_kind <> 'deleted'
+                SELECT key_id, subject, event_at, $before::TIMESTAMPTZ AS seen_at FROM prior
+                WHERE change_kind <> 'deleted'
                 UNION ALL BY NAME SELECT key_id, subject, event_at, seen_at FROM observed
             ),
             followed AS (SELECT *, lead(seen_at) OVER (PARTITION BY key_id ORDER BY seen_at) AS next_at FROM held)
-            SELECT key_id, p.seen_at FROM followed AS h ASOF JOIN present AS p ON h.subject = p.subject AND h.seen_at < p.seen_at
+            SELECT key_id, p.seen_at
+            FROM followed AS h ASOF JOIN present AS p ON h.subject = p.subject AND h.seen_at < p.seen_at
             WHERE (next_at IS NULL OR p.seen_at < next_at) AND {self._reached}
         """
 
@@ -270,7 +301,7 @@ class _Merge:
         """The versions that the tail takes the place of."""
         return f"""
             SELECT v.rowid AS version_id, v.* FROM {versions_table(self.contract)} AS v
-            JOIN touched USING (row_no) LEFT JOIN prior AS p USING (key_id)
+            JOIN (FROM touched ANTI JOIN settled USING (key_id)) USING (row_no) LEFT JOIN prior AS p USING (key_id)
             WHERE v.known_from >= coalesce(p.known_from, $first)
         """
 

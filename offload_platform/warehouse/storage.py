@@ -1,8 +1,8 @@
 """How rows are kept: each distinct row once, and beside it where it was delivered and when it held.
 
 The schema `store` has, for each contract, three tables: the rows, their sightings (one for each delivered row) and
-their versions (what the merge makes of the sightings). A row that is delivered nine times is one row and nine sightings.
-Nobody but the writer reads it: `views.py` makes of it what people see.
+their versions (what the merge makes of the sightings). A row that is delivered nine times is one row and nine
+sightings. Nobody but the writer reads it: `views.py` makes of it what people see.
 """
 
 from collections.abc import Iterator

@@ -10,11 +10,11 @@ import duckdb
 import pandera.polars as pa
 import polars as pl
 import pytest
-from offload_platform.warehouse.tables import column_type
+from offload_platform.warehouse.sql import column_type
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Contract, CsvFormat, View
+from offload_platform.contracts.contract import Content, Contract, CsvFormat, View
 from offload_platform.contracts.readers import Computed, IntegerCell, NumberCell, TextCell, UnknownColumns, delivered
 from offload_platform.quality.arrow import ArrowStream
 from offload_platform.vendors import vendor_named
@@ -37,7 +37,11 @@ def test_every_column_says_what_it_is_where_it_is_from_and_whom_it_touches(contr
 
 @CASES
 def test_the_key_is_of_columns_that_the_table_has(contract: Contract) -> None:
-    assert contract.key[:2] == ("app_id", "user_id")
+    assert contract.key[:2] in (("app_id", "user_id"), ("app_id", "drive_key"))
+    assert set(contract.identity) <= {*contract.columns, "delivery_stamp"}
+    if contract.event_time:
+        assert not contract.columns[contract.event_time].nullable
+    assert contract.content is not Content.SNAPSHOT or contract.window
     assert set(contract.key[1:]) <= {*contract.columns, "delivery_stamp"}
 
 
@@ -168,6 +172,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "remark": {"remarks": {"distance_m: is long": pl.col("distance_m") < 1}},
     "wire format": {"wire": CsvFormat(delimiter=";")},
     "key": {"key": ("times",)},
+    "identity": {"identified_by": ("times",)},
     "view": {"views": (View("v", "a view", "SELECT 1"),)},
 }
 

@@ -32,20 +32,23 @@ ROWS = {
 }
 DELIVERY = "12_08_2018_15_05_54_499"
 PARTITION = "2018-12-08"
+STAMP = datetime(2018, 12, 8, 15, 5, 54, 499_000, UTC)
 Row = dict[str, str]
 csv.field_size_limit(1 << 24)
 
 
 class Loaded:
-    """The sample after `offload run`: outcomes, and the published file."""
+    """The sample after `offload run`: outcomes, and what the two files hold."""
 
     def __init__(self, outcomes: list[runs.LoadOutcome], settings: Settings) -> None:
         self.outcomes = outcomes
         self.settings = settings
-        self.published = WarehouseFiles(settings.warehouse).published
+        self.files = WarehouseFiles(settings.warehouse)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(self.published, read_only=True) as connection:
+        """Ask the published file; the build file where rows as delivered are asked for."""
+        file = self.files.build if "delivered." in sql else self.files.published
+        with duckdb.connect(file, read_only=True) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             return connection.execute(sql).fetchall()
 
@@ -168,11 +171,12 @@ def test_every_row_is_accounted_for(loaded: Loaded) -> None:
     assert loaded.query("SELECT count(*) FROM ops.quarantine") == [(0,)]
 
 
+@pytest.mark.parametrize("schema", ["delivered", "sentiance"])
 @pytest.mark.parametrize(
     ("offload_type", "expected_of"), [("stationaries", stay), ("transports", movement), ("moments", moment)]
 )
 def test_every_cell_is_what_the_file_says(
-    loaded: Loaded, sample: Path, offload_type: str, expected_of: Callable[[Row], dict[str, Any]]
+    loaded: Loaded, sample: Path, offload_type: str, expected_of: Callable[[Row], dict[str, Any]], schema: str
 ) -> None:
     expected = [expected_of(row) for row in delivered(sample, offload_type)]
     names = list(expected[0])
@@ -180,12 +184,12 @@ def test_every_cell_is_what_the_file_says(
     columns = loaded.query(
         "SELECT column_name FROM duckdb_columns() WHERE schema_name = 'sentiance' "
         f"AND table_name = '{offload_type}' AND column_name NOT IN "
-        "('feed', 'app_id', 'delivery_stamp', 'object_key', 'line') ORDER BY column_index"
+        "('feed', 'app_id', 'known_from', 'object_key', 'line') ORDER BY column_index"
     )
     assert sorted(name for (name,) in columns) == sorted(names), "every column is compared"
     found = [
         dict(zip(names, row, strict=True))
-        for row in loaded.query(f"SELECT {', '.join(names)} FROM delivered.{offload_type} ORDER BY line")
+        for row in loaded.query(f"SELECT {', '.join(names)} FROM {schema}.{offload_type} ORDER BY line")
     ]
     for row in found:
         if row.get("meta") is not None:
@@ -211,18 +215,37 @@ def test_every_row_of_the_other_types_is_what_the_file_says(loaded: Loaded, samp
     ]
 
 
+def test_the_truth_is_what_the_file_says_each_thing_once(loaded: Loaded, sample: Path) -> None:
+    labels = {(row["user_id"], row["segment_id"]) for row in delivered(sample, "segments")}
+    assert len(labels) < ROWS["segments"], "some labels are repeated"
+    assert sorted(loaded.query("SELECT user_id, segment_id FROM sentiance.segments")) == sorted(labels)
+    values = {
+        (row["user_id"], row["attribute_name"].removesuffix(".value"), row["attribute_value"] or None)
+        for row in delivered(sample, "attributes.long")
+    }
+    assert set(loaded.query("SELECT user_id, attribute, value_raw FROM sentiance.attributes_long")) == values
+    for name in ROWS:
+        table = name.replace(".", "_")
+        [(versions, new, held)] = loaded.query(
+            f"""SELECT count(*), count(*) FILTER (change_kind = 'new' AND known_to IS NULL),
+                (SELECT count(*) FROM sentiance.{table}) FROM history.{table}"""
+        )
+        assert versions == new == held > 0, name
+        assert loaded.query(f"SELECT DISTINCT known_from FROM sentiance.{table}") == [(STAMP,)]
+
+
 def test_the_open_stay_stays_open(loaded: Loaded) -> None:
     assert loaded.query(
-        "SELECT is_open, end_at, end_local, end_utc_offset_min, duration_s FROM delivered.stationaries "
+        "SELECT is_open, end_at, end_local, end_utc_offset_min, duration_s FROM sentiance.stationaries "
         "WHERE is_open OR end_at IS NULL OR duration_s IS NULL"
     ) == [(True, None, None, None, None)]
 
 
 def test_text_of_all_scripts_is_intact(loaded: Loaded) -> None:
-    countries = {country for (country,) in loaded.query("SELECT country FROM delivered.stationaries")}
+    countries = {country for (country,) in loaded.query("SELECT country FROM sentiance.stationaries")}
     assert "België  Belgique  Belgien" in countries, "with its two pairs of blanks"
     [(streets,)] = loaded.query(
-        "SELECT string_agg(concat_ws(' ', country, city, street_name)) FROM delivered.stationaries"
+        "SELECT string_agg(concat_ws(' ', country, city, street_name)) FROM sentiance.stationaries"
     )
     assert "Strøget" in streets
     assert any("\u0590" <= sign <= "\u05ff" for sign in streets), "Hebrew"
@@ -230,7 +253,7 @@ def test_text_of_all_scripts_is_intact(loaded: Loaded) -> None:
 
 def test_offsets_of_many_zones_are_right_to_the_second(loaded: Loaded) -> None:
     [(starts_at, local, offset)] = loaded.query(
-        "SELECT start_at, start_local, utc_offset_min FROM delivered.moments WHERE meta_name = 'Culver City'"
+        "SELECT start_at, start_local, utc_offset_min FROM sentiance.moments WHERE meta_name = 'Culver City'"
     )
     assert starts_at == datetime(2018, 12, 3, 1, 10, 12, tzinfo=UTC)
     assert local == datetime(2018, 12, 2, 17, 10, 12)
@@ -238,7 +261,7 @@ def test_offsets_of_many_zones_are_right_to_the_second(loaded: Loaded) -> None:
     offsets = {
         o
         for table in ("stationaries", "transports", "moments")
-        for (o,) in loaded.query(f"SELECT DISTINCT utc_offset_min FROM delivered.{table}")
+        for (o,) in loaded.query(f"SELECT DISTINCT utc_offset_min FROM sentiance.{table}")
     }
     assert offsets >= {-480, 0, 180, 330}
 

@@ -158,8 +158,10 @@ def tell(settings: Settings, instance: dg.DagsterInstance) -> int:
     assert settings.alerts is not None
     reason = alerts_sensor(settings, settings.alerts)(dg.build_sensor_context(instance=instance))
     assert isinstance(reason, dg.SkipReason)
-    words = (reason.skip_message or "").split()
-    return int(words[4]) if words[0] == "sent" else 0
+    said = reason.skip_message or ""
+    if said == "nothing new":
+        return 0
+    return int(said.removeprefix("alerts sent: ").removesuffix(", in one message").replace(",", ""))
 
 
 def test_a_failed_run_is_told_with_where_why_and_what_to_do(
@@ -260,12 +262,12 @@ def test_what_the_warehouse_says_of_itself_is_told(
 ) -> None:
     vendor_folder.part("2018-12-08", [GOOD_ROW])
     assert load(settings, instance).success
-    warehouse.query("ALTER TABLE sentiance.segments ALTER line TYPE DOUBLE")
+    warehouse.query("ALTER TABLE store.segments ALTER row_no TYPE DOUBLE")
     warehouse.query("UPDATE ops.contracts SET contract_version = 'an older one'")
     load(settings, instance)
     assert tell(settings, instance) == 1
     assert (
-        '(error): "sentiance"."segments": column line is DOUBLE in the warehouse and BIGINT in the' in (hook.texts[0])
+        '(error): "store"."segments": column row_no is DOUBLE in the warehouse and BIGINT in the' in (hook.texts[0])
     )
 
 

@@ -145,9 +145,9 @@ def test_rows_are_counted_again_after_the_commit(bench: Bench) -> None:
         "parts that do not balance": 0,
     }
     with bench.warehouse.writing() as connection:
-        connection.execute("DELETE FROM delivered.segments WHERE line = 2")
+        connection.execute("DELETE FROM store.segments_sightings WHERE line = 2")
         lost = replace(loaded, measures=measure(connection, bench.feed(), loaded.partition, loaded.delivery))
-        connection.execute("DELETE FROM delivered.segments; DELETE FROM ops.ledger; DELETE FROM ops.quarantine")
+        connection.execute("DELETE FROM store.segments_sightings; DELETE FROM ops.ledger; DELETE FROM ops.quarantine")
         gone = replace(loaded, measures=measure(connection, bench.feed(), loaded.partition, loaded.delivery))
     verdict = bench.verdicts(lost)[ACCOUNT_CHECK]
     assert (verdict.passed, verdict.severity) == (False, ERROR)

@@ -226,18 +226,41 @@ def test_a_run_that_failed_after_it_had_materialised_something_stays(runs: Runs,
 
 @pytest.fixture
 def loaded(runs: Runs, vendor_folder: Any) -> Runs:
+    """Three weeks: each with the label that stays, one that ends with the next week, and a broken row."""
     for day in ("2018-12-01", "2018-12-08", "2018-12-15"):
-        vendor_folder.part(day, [GOOD_ROW, "x,,y"])
+        vendor_folder.part(day, [GOOD_ROW, f"{ANN},,of {day}", "x,,y"])
         runs.run(day)
     runs.run(key=PUBLISHED_KEY)
     return runs
 
 
-def published_stamps(settings: Settings, table: str = "delivered.segments") -> list[str]:
-    file = WarehouseFiles(settings.warehouse).published
+def query(file: Path, sql: str) -> list[tuple[Any, ...]]:
     with duckdb.connect(file, read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        found = connection.execute(f"SELECT DISTINCT delivery_stamp::DATE::VARCHAR FROM {table} ORDER BY 1").fetchall()
+        return connection.execute(sql).fetchall()
+
+
+def published(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
+    return query(WarehouseFiles(settings.warehouse).published, sql)
+
+
+def published_stamps(settings: Settings) -> list[str]:
+    """Stamps of the deliveries whose rows can be seen in the published file, as broken rows and as ended versions."""
+    found = published(
+        settings,
+        """SELECT delivery_stamp::DATE::VARCHAR FROM ops.quarantine
+           UNION SELECT known_from::DATE::VARCHAR FROM history.segments
+               WHERE change_kind = 'new' AND segment_id LIKE 'of %' ORDER BY 1""",
+    )
+    return [day for (day,) in found]
+
+
+def delivered_stamps(settings: Settings) -> list[str]:
+    """Stamps of the deliveries whose rows the build file holds as delivered."""
+    found = query(
+        WarehouseFiles(settings.warehouse).build,
+        "SELECT DISTINCT delivery_stamp::DATE::VARCHAR FROM delivered.segments ORDER BY 1",
+    )
     return [day for (day,) in found]
 
 
@@ -251,11 +274,27 @@ def test_without_configuration_no_row_goes(loaded: Runs, settings: Settings) -> 
 def test_old_rows_leave_the_published_file_too_and_are_not_loaded_again(loaded: Runs, settings: Settings) -> None:
     keeping = with_retention(settings, delivered_days=400)
     before = loaded.knows(cached=False)
+    current = published(settings, "FROM sentiance.segments ORDER BY ALL")
+    versions = "SELECT segment_id, change_kind, known_from::DATE::VARCHAR FROM history.segments ORDER BY ALL"
+    assert published(settings, versions) == [
+        ("behavior.early_bird", "new", "2018-12-01"),
+        ("of 2018-12-01", "deleted", "2018-12-08"),
+        ("of 2018-12-01", "new", "2018-12-01"),
+        ("of 2018-12-08", "deleted", "2018-12-15"),
+        ("of 2018-12-08", "new", "2018-12-08"),
+        ("of 2018-12-15", "new", "2018-12-15"),
+    ]
     tidied = tidy(keeping, loaded.instance)
     assert [d.partition for d in tidied.expired] == ["2018-12-01", "2018-12-08"]
     assert tidied.published
-    for table in ("delivered.segments", "ops.quarantine"):
-        assert published_stamps(settings, table) == ["2018-12-15"]
+    assert delivered_stamps(settings) == published_stamps(settings) == ["2018-12-15"]
+    assert published(settings, versions) == [
+        ("behavior.early_bird", "new", "2018-12-01"),
+        ("of 2018-12-01", "deleted", "2018-12-08"),
+        ("of 2018-12-08", "deleted", "2018-12-15"),
+        ("of 2018-12-15", "new", "2018-12-15"),
+    ]
+    assert published(settings, "FROM sentiance.segments ORDER BY ALL") == current, "what holds stays, however old"
     after = loaded.knows(cached=False)
     event = loaded.instance.get_latest_materialization_event(PUBLISHED_KEY)
     assert event is not None
@@ -273,7 +312,7 @@ def test_a_partition_that_has_expired_can_be_loaded_by_hand(loaded: Runs, settin
     tidy(keeping, loaded.instance)
     loaded.run("2018-12-01")
     loaded.run(key=PUBLISHED_KEY)
-    assert published_stamps(settings) == ["2018-12-01", "2018-12-15"]
+    assert delivered_stamps(settings) == published_stamps(settings) == ["2018-12-01", "2018-12-15"]
     assert [d.partition for d in tidy(keeping, loaded.instance).expired] == ["2018-12-01"]
 
 
@@ -345,7 +384,7 @@ def test_the_job_tidies_up_and_says_what_went(loaded: Runs, settings: Settings) 
     [output] = [e for e in result.all_node_events if e.is_successful_output]
     said = {name: value.value for name, value in output.step_output_data.metadata.items()}
     assert said["deliveries expired"] == 2
-    assert said["rows deleted"] == 4
+    assert said["rows deleted"] == 6
     assert published_stamps(settings) == ["2018-12-15"]
 
 
@@ -362,7 +401,7 @@ def test_the_command_says_what_would_go_and_lets_it_go(
     [feed] = settings.feeds
     assert "Nothing has been kept long enough to go." in offload("tidy", "--feeds", written(tmp_path, feed)).out
     feeds = written(tmp_path, feed, delivered_days=400)
-    rows = "rows: 2, and 2 in quarantine, of 2 deliveries stamped 2018-12-01 to 2018-12-08"
+    rows = "rows: 4, and 2 in quarantine, of 2 deliveries stamped 2018-12-01 to 2018-12-08"
     dry = offload("tidy", "--feeds", feeds, "--dry-run")
     assert f"would go: {rows}" in dry.out
     assert len(published_stamps(settings)) == 3

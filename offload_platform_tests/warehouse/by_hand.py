@@ -83,6 +83,8 @@ class ByHand:
             return ()
         schema = {"line": pl.Int64} | {c.name: c.dtype for c in contract_of(offload_type).columns.values()}
         numbered = [{"line": line, **row} for line, row in enumerate(rows, start=2)]
+        if "drive_key" in schema:
+            numbered = [{"drive_key": f"{row['user_id']}@{row.get('start_at')}"} | row for row in numbered]
         return (self._write(pl.DataFrame(numbered, schema=schema)),)
 
     def _quarantine_files(self, raw: Sequence[str], first_line: int) -> tuple[Path, ...]:

@@ -1,21 +1,17 @@
 """The merge rule: worked examples, and random histories beside a replay in the order of stamps, in plain Python."""
 
 import itertools
-import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from offload_platform.contracts.contract import Content
 from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
 from offload_platform.warehouse.merge import merge
 
-from ..conftest import contract_of
 from .by_hand import ByHand, at
 
 ANN, BEN, CID = "a" * 24, "b" * 24, "c" * 24
@@ -60,7 +56,11 @@ def versions(hand: ByHand, table: str, columns: str) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_slide_out_correction_withdrawal(hand: ByHand, order: Sequence[int]) -> None:
     """Example A: silence about what left the window says nothing; the newest row wins; what is gone is retired."""
-    old, bus, lost = trip(ANN, "01-04T08:00", km=5), trip(ANN, "03-01T08:00", "bus", 3), trip(ANN, "03-05T18:00", km=9.9)
+    old, bus, lost = (
+        trip(ANN, "01-04T08:00", km=5),
+        trip(ANN, "03-01T08:00", "bus", 3),
+        trip(ANN, "03-05T18:00", km=9.9),
+    )
     tram, walk = trip(ANN, "03-01T08:00", "tram", 3.1), trip(ANN, "03-20T07:00", "walking")
     snapshots = ((S1, [old, bus, lost]), (S2, [tram]), (S3, [tram, walk]))
     for number in (*order, order[-1]):
@@ -92,7 +92,11 @@ def test_an_absent_user_retires_nothing_until_it_is_back(hand: ByHand) -> None:
     first, second = trip(BEN, "03-01T08:00"), trip(BEN, "03-02T08:00")
     hand.deliver("transports", S1, [first, second])
     hand.deliver("transports", S2, [trip(ANN, "03-10T08:00")])
-    assert current(hand, "transports", "user_id[1], strftime(start_at, '%d')") == [("a", "10"), ("b", "01"), ("b", "02")]
+    assert current(hand, "transports", "user_id[1], strftime(start_at, '%d')") == [
+        ("a", "10"),
+        ("b", "01"),
+        ("b", "02"),
+    ]
     hand.deliver("transports", S3, [first])
     assert current(hand, "transports", "user_id[1], strftime(start_at, '%d')") == [("a", "10"), ("b", "01")]
     assert versions(hand, "transports", "user_id[1], strftime(start_at, '%d')")[-2:] == [
@@ -123,7 +127,11 @@ def test_the_edge_of_the_window_is_not_judged(hand: ByHand) -> None:
     starts = ("01-17T14:00", "01-18T10:00", "01-18T16:00")
     hand.deliver("transports", S1, [trip(ANN, start) for start in starts])
     hand.deliver("transports", S3, [trip(ANN, "03-20T07:00")])
-    assert current(hand, "transports", "strftime(start_at, '%m-%d %H')") == [("01-17 14",), ("01-18 10",), ("03-20 07",)]
+    assert current(hand, "transports", "strftime(start_at, '%m-%d %H')") == [
+        ("01-17 14",),
+        ("01-18 10",),
+        ("03-20 07",),
+    ]
 
 
 def test_who_has_no_trip_is_present_by_a_stay(hand: ByHand) -> None:

@@ -109,7 +109,12 @@ def replay(snapshots: list[Snapshot], offload_type: str) -> set[Version]:
         held = snapshot.held[offload_type]
         present = {user for witness in WITNESSES[offload_type] for user, _ in snapshot.held.get(witness, {})}
         for key, said in chain.items():
-            if said[-1][1] != "deleted" and key not in held and key[0] in present and reached(offload_type, key, snapshot):
+            if (
+                said[-1][1] != "deleted"
+                and key not in held
+                and key[0] in present
+                and reached(offload_type, key, snapshot)
+            ):
                 said.append([said[-1][0], "deleted", snapshot.stamp])
         for key, content in held.items():
             said = chain.setdefault(key, [])
@@ -157,7 +162,8 @@ def history(connection: duckdb.DuckDBPyConnection, feed: str) -> Mapping[str, se
     return {
         offload_type: set(
             connection.execute(
-                f"SELECT {columns}, change_kind, known_from, known_to FROM history.{offload_type} WHERE feed = ?", [feed]
+                f"SELECT {columns}, change_kind, known_from, known_to FROM history.{offload_type} WHERE feed = ?",
+                [feed],
             ).fetchall()
         )
         for offload_type, columns in COMPARED.items()
@@ -165,7 +171,7 @@ def history(connection: duckdb.DuckDBPyConnection, feed: str) -> Mapping[str, se
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:", config=dict(CONNECTION_CONFIG)) as connection:
         prepare(connection)
         yield connection

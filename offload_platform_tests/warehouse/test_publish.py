@@ -1,7 +1,6 @@
 """The published file: verified, swapped in one step, and never in the way of those who read."""
 
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import pytest
 from offload_platform.settings import Feed
 from offload_platform.warehouse import publish as publishing
 from offload_platform.warehouse.publish import Published, PublishFailed, publish
+
+from ..conftest import content_of
 
 ANN, BEN, CID = "a" * 24, "b" * 24, "c" * 24
 Make = Callable[..., Any]
@@ -38,7 +39,7 @@ READER = """
 import sys, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=True)
 for _ in sys.stdin:
-    print(connection.execute("SELECT count(*) FROM delivered.segments").fetchall()[0][0], flush=True)
+    print(connection.execute("SELECT count(*) FROM sentiance.segments").fetchall()[0][0], flush=True)
 """
 
 
@@ -78,7 +79,7 @@ def test_a_reader_keeps_the_old_file_and_blocks_nobody(warehouse: Any, feed: Fee
         assert old.rows() == 1
         with warehouse.writing() as connection:
             connection.execute("BEGIN")
-            connection.execute("DELETE FROM delivered.segments")
+            connection.execute("DELETE FROM store.segments")
             assert old.rows() == 1, "a reader is not blocked while the writer works"
             connection.execute("ROLLBACK")
         publish_now(warehouse)
@@ -90,23 +91,27 @@ def test_a_reader_keeps_the_old_file_and_blocks_nobody(warehouse: Any, feed: Fee
         assert held.read() == held_bytes, "the old file is left as it was, not written over"
 
 
-def test_the_file_holds_everything_and_nothing_is_left_beside_it(warehouse: Any, feed: Feed, partition: Make) -> None:
+def test_the_file_holds_what_is_known_and_nothing_is_left_beside_it(
+    warehouse: Any, feed: Feed, partition: Make
+) -> None:
     for day in ("2018-12-08", "2018-12-15"):
         warehouse.load(feed, partition(day))
-    in_build_file = warehouse.content()
     told = publish_now(warehouse)
+    in_build_file = {table: rows for table, rows in warehouse.content().items() if not table.startswith("delivered.")}
     published = warehouse.files.published
     assert [file.name for file in published.parent.iterdir()] == ["offloads.duckdb"]
     assert list(published.parent.parent.rglob("*.wal")) == []
     assert told.size_bytes == published.stat().st_size
     assert told.rows == {table: len(rows) for table, rows in in_build_file.items()}
+    assert told.rows["history.segments"] == 3
     with duckdb.connect(published, read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        found = {
-            table: sorted(repr(row) for row in connection.execute(f"SELECT * FROM {table}").fetchall())
-            for table in told.rows
-        }
-        assert found == in_build_file
+        assert content_of(connection) == in_build_file
+        assert connection.execute("SELECT user_id[1] FROM sentiance.segments ORDER BY ALL").fetchall() == [
+            ("a",),
+            ("b",),
+            ("c",),
+        ]
         bare = connection.execute(
             "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND coalesce(comment, '') = '' "
             "UNION ALL SELECT table_name, NULL FROM duckdb_tables() WHERE coalesce(comment, '') = ''"
@@ -132,51 +137,60 @@ def test_loading_goes_on_after_a_publish(warehouse: Any, feed: Feed, partition: 
     publish_now(warehouse)
     warehouse.load(feed, partition("2018-12-15"))
     assert warehouse.query("SELECT count(*) FROM delivered.segments") == [(3,)]
-    assert publish_now(warehouse).rows["delivered.segments"] == 3
+    assert publish_now(warehouse).rows["history.segments"] == 3
 
 
-def copy_of_an_older_file(older: Path) -> Callable[[Path, Path], object]:
-    return lambda _, target: target.write_bytes(older.read_bytes())
+def an_older_file(older: Path, file: Path) -> None:
+    file.write_bytes(older.read_bytes())
 
 
-def cut_off(source: Path, target: Path) -> None:
-    target.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+def cut_off(_: Path, file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-def no_database(_: Path, target: Path) -> None:
-    target.write_bytes(b"no database at all")
+def no_database(_: Path, file: Path) -> None:
+    file.write_bytes(b"no database at all")
 
 
-@pytest.mark.parametrize("fault", ["older", "cut off", "no database", "disk full"])
-def test_a_copy_that_is_not_equal_is_not_published(
-    tmp_path: Path, warehouse: Any, feed: Feed, partition: Make, monkeypatch: pytest.MonkeyPatch, fault: str
+def disk_full(_: Path, file: Path) -> None:
+    file.write_bytes(b"half")
+    raise OSError(28, "No space left on device")
+
+
+SAID = {
+    an_older_file: r"holds other rows than the build file in history\.segments, ops\.ledger, ops\.receipts; the publ",
+    cut_off: "the published file is unchanged",
+    no_database: "cannot be read .*the published file is unchanged",
+    disk_full: "No space left",
+}
+
+
+@pytest.mark.parametrize("fault", SAID)
+def test_what_does_not_hold_all_is_not_published(
+    tmp_path: Path,
+    warehouse: Any,
+    feed: Feed,
+    partition: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Path, Path], None],
 ) -> None:
-    def disk_full(_: Path, target: Path) -> None:
-        target.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
     warehouse.load(feed, partition("2018-12-08"))
     publish_now(warehouse)
     before = warehouse.files.published.read_bytes()
     older = tmp_path / "older.duckdb"
-    shutil.copyfile(warehouse.files.build, older)
+    older.write_bytes(before)
     warehouse.load(feed, partition("2018-12-15"))
-    copies = {
-        "older": copy_of_an_older_file(older),
-        "cut off": cut_off,
-        "no database": no_database,
-        "disk full": disk_full,
-    }
-    said = {
-        "older": r"holds other rows than the build file in ops\.ledger, ops\.receipts, sentiance\.segments; the pub",
-        "cut off": "the published file is unchanged",
-        "no database": "cannot be read .*the published file is unchanged",
-        "disk full": "No space left",
-    }
+    write = publishing._write
+
+    def write_with_a_fault(connection: Any, aside: Path, contracts: Any) -> dict[str, int]:
+        expected = write(connection, aside, contracts)
+        fault(older, aside)
+        return expected
+
     with monkeypatch.context() as patch:
-        patch.setattr(publishing.shutil, "copyfile", copies[fault])
-        with pytest.raises(OSError if fault == "disk full" else PublishFailed, match=said[fault]):
+        patch.setattr(publishing, "_write", write_with_a_fault)
+        with pytest.raises(OSError if fault is disk_full else PublishFailed, match=SAID[fault]):
             publish_now(warehouse)
     assert warehouse.files.published.read_bytes() == before
     assert os.listdir(warehouse.files.published.parent) == ["offloads.duckdb"]  # noqa: PTH208 (names alone)
-    assert publish_now(warehouse).rows["delivered.segments"] == 3
+    assert publish_now(warehouse).rows["history.segments"] == 3

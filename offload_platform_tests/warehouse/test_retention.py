@@ -20,6 +20,7 @@ from offload_platform.warehouse import compact as compacting
 from offload_platform.warehouse import retention
 from offload_platform.warehouse.compact import CompactFailed, compact
 from offload_platform.warehouse.ledger import loaded_deliveries
+from offload_platform.warehouse.merge import merge
 from offload_platform.warehouse.retention import ExpiredDelivery, delete_expired, find_expired
 
 ANN, BEN = "a" * 24, "b" * 24
@@ -117,6 +118,39 @@ def test_a_register_keeps_every_version(loaded: Any, monkeypatch: pytest.MonkeyP
     assert len(stamps(loaded, "delivered.segments")) == 3
 
 
+def test_versions_that_ended_go_and_what_holds_stays_however_old(
+    loaded: Any, feed: Feed, partition: Make, vendor_folder: Any
+) -> None:
+    """Ann's label has ended with the second week, Ben's holds since the first; a late week is not merged."""
+    for day in DAYS[1:]:
+        vendor_folder.part(day, [f"{ANN},,behavior.night_owl", f"{BEN},,behavior.early_bird"])
+        loaded.load(feed, partition(day))
+    history = "SELECT user_id[1], segment_id, change_kind, known_from::DATE::VARCHAR FROM history.segments ORDER BY ALL"
+    with loaded.writing() as connection:
+        merge(connection)
+    assert loaded.query(history) == [
+        ("a", "behavior.night_owl", "new", "2018-12-15"),
+        ("a", "brand_new", "deleted", "2018-12-15"),
+        ("a", "brand_new", "new", "2018-12-08"),
+        ("b", "behavior.early_bird", "new", "2018-12-08"),
+    ]
+    expire(loaded)
+    kept = [
+        ("a", "behavior.night_owl", "new", "2018-12-15"),
+        ("a", "brand_new", "deleted", "2018-12-15"),
+        ("b", "behavior.early_bird", "new", "2018-12-08"),
+    ]
+    assert loaded.query(history) == kept
+    loaded.load(feed, partition(DAYS[0]))
+    with loaded.writing() as connection:
+        assert merge(connection) == []
+    assert loaded.query(history) == kept
+    loaded.load(feed, partition(DAYS[1]))
+    with loaded.writing() as connection:
+        merge(connection)
+    assert len(loaded.query(history)) == 4, "with all weeks there again, so is the history"
+
+
 def test_nothing_has_been_loaded_yet(warehouse: Any) -> None:
     assert expire(warehouse) == []
 
@@ -211,11 +245,16 @@ def compacted(warehouse: Any, share: float = 0.0) -> bool:
 def fill(warehouse: Any, rows: int) -> None:
     """Rows that do not compress, of two old stamps and a new one."""
     with warehouse.writing() as connection:
-        for day in DAYS:
+        for number, day in enumerate(DAYS, start=1):
             connection.execute(
-                "INSERT INTO delivered.segments BY NAME SELECT 'acme' AS feed, ?::TIMESTAMPTZ AS delivery_stamp, "
-                "i AS line, md5(random()::VARCHAR) || md5(random()::VARCHAR) AS user_id FROM range(?) r(i)",
-                [f"{day} 15:05:54.499+00", rows],
+                "INSERT INTO store.segments BY NAME SELECT ? + i AS row_no, 'acme' AS feed, "
+                "md5(random()::VARCHAR) || md5(random()::VARCHAR) AS user_id FROM range(?) r(i)",
+                [10_000_000 * number, rows],
+            )
+            connection.execute(
+                "INSERT INTO store.segments_sightings BY NAME SELECT part_no, i AS line, ? + i AS row_no "
+                "FROM store.parts, range(?) r(i) WHERE delivery_stamp = ?::TIMESTAMPTZ",
+                [10_000_000 * number, rows, f"{day} 15:05:54.499+00"],
             )
 
 
@@ -267,11 +306,11 @@ def test_a_new_file_that_is_not_equal_does_not_take_the_place_of_the_old_one(
     def copy_too_little(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
         copy(connection, target)
         with duckdb.connect(target) as other:
-            other.execute("DELETE FROM delivered.segments WHERE line = 2")
+            other.execute("DELETE FROM store.segments_sightings WHERE line = 2")
 
     with monkeypatch.context() as patch:
         patch.setattr(compacting, "_copy", copy_too_little)
-        with pytest.raises(CompactFailed, match=r"other rows in sentiance\.segments; the old file stands"):
+        with pytest.raises(CompactFailed, match=r"other rows in store\.segments_sightings; the old file stands"):
             compacted(loaded)
     assert loaded.content() == before
     assert sorted(file.name for file in loaded.files.build.parent.iterdir()) == ["offloads.duckdb", "offloads.lock"]

@@ -1,22 +1,25 @@
 """What a vendor has taken back: worked examples, delivered by hand, and a count by other means."""
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from offload_platform.warehouse.tables import ensure_ops, ensure_table, table_name
-from offload_platform.warehouse.withdrawals import Withdrawals, withdrawals
 
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.accounts import Withdrawals, account_of
 from offload_platform.warehouse.commit import Partition
-from offload_platform.warehouse.files import CONNECTION_CONFIG
+from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
+from offload_platform.warehouse.merge import merge
+
+from .by_hand import ByHand
 
 ANN, BEN, CID = "a" * 24, "b" * 24, "c" * 24
 HEADER = "user_id,metadata_user_id,start,end,mode,distance,waypoints"
@@ -39,12 +42,13 @@ def feed(feed_of: Make, vendor_folder: Any) -> Feed:
 def withdrawn(vendor_folder: Any, warehouse: Any, feed: Feed, partition: Make) -> Make:
     """Delivers and loads weekly snapshots of transports, in any order; says what each has taken back, by day."""
 
-    def count(snapshots: dict[str, list[str]], **bounds: datetime) -> dict[str, tuple[int, int]]:
+    def count(snapshots: dict[str, list[str]]) -> dict[str, tuple[int, int]]:
         for day, rows in snapshots.items():
             vendor_folder.part(f"2026-{day}T15:00:00+00:00", rows, offload_type="transports", header=HEADER)
             warehouse.load(feed, partition(f"2026-{day}", "transports"))
         with warehouse.writing() as connection:
-            found = withdrawals(connection, "acme", CONTRACTS["transports"], **bounds)
+            merge(connection)
+            found = account_of(connection, "acme", CONTRACTS["transports"]).withdrawals
         return {f"{stamp:%m-%d}": (w.compared, w.withdrawn) for stamp, w in found.items()}
 
     return count
@@ -90,16 +94,12 @@ def test_the_edge_of_the_window_is_not_judged(withdrawn: Make) -> None:
     ) == {"03-21": (1, 1)}
 
 
-def test_the_order_of_loads_does_not_matter_and_bounds_choose_stamps(withdrawn: Make) -> None:
-    snapshots = {
-        "03-21": [trip(ANN, "03-20T08:00")],
-        "03-07": [trip(ANN, "03-01T08:00"), trip(ANN, "03-02T08:00")],
-        "03-14": [trip(ANN, "03-02T08:00")],
-    }
-    assert withdrawn(snapshots) == {"03-14": (2, 1), "03-21": (1, 1)}
-    middle = datetime(2026, 3, 15, tzinfo=UTC)
-    assert withdrawn({}, first=middle) == {"03-21": (1, 1)}
-    assert withdrawn({}, last=middle) == {"03-14": (2, 1)}
+def test_the_order_of_loads_does_not_matter(withdrawn: Make) -> None:
+    """A week that comes late changes what the weeks after it could have repeated."""
+    last = {"03-21": [trip(ANN, "03-20T08:00")]}
+    first = {"03-07": [trip(ANN, "03-01T08:00"), trip(ANN, "03-02T08:00")]}
+    assert withdrawn(last | first) == {"03-21": (2, 2)}
+    assert withdrawn({"03-14": [trip(ANN, "03-02T08:00")]}) == {"03-14": (2, 1), "03-21": (1, 1)}
 
 
 def test_what_may_lie_in_quarantine_is_not_called_withdrawn(withdrawn: Make) -> None:
@@ -112,42 +112,31 @@ def test_what_may_lie_in_quarantine_is_not_called_withdrawn(withdrawn: Make) -> 
     ) == {"03-14": (1, 1)}
 
 
-def test_a_delivery_whose_rows_are_no_longer_kept_withdraws_nothing(warehouse: Any) -> None:
-    with warehouse.writing() as connection:
-        for offload_type in ("stationaries", "moments"):
-            fill(connection, offload_type, {week: {(ANN, 0)} for week in (1, 2, 3)})
-        assert counted(connection, "moments") == {2: Withdrawals(1, 0), 3: Withdrawals(1, 0)}
-        connection.execute("DELETE FROM sentiance.moments WHERE delivery_stamp = ?", [stamp_of(2)])
-        assert counted(connection, "moments") == {3: Withdrawals(1, 0)}
-
-
-def test_presence_is_shown_by_a_stay_as_well_and_by_nothing_else(warehouse: Any) -> None:
+def test_presence_is_shown_by_a_stay_as_well_and_by_nothing_else(hand: ByHand) -> None:
     """Ann has no trip in the second snapshot, and a stay; Ben has a moment alone."""
-    with warehouse.writing() as connection:
-        fill(connection, "transports", {1: {(ANN, 0), (BEN, 0)}, 2: set()})
-        fill(connection, "stationaries", {2: {(ANN, 30)}})
-        fill(connection, "moments", {1: {(ANN, 0), (BEN, 0)}, 2: {(BEN, 30)}})
-        assert counted(connection, "transports") == {2: Withdrawals(1, 1)}
-        assert counted(connection, "moments") == {2: Withdrawals(1, 1)}
-        connection.execute("DROP TABLE sentiance.stationaries; DROP TABLE sentiance.transports")
-        assert counted(connection, "moments") == {}, "nobody tells who is present"
+    fill(hand, "transports", {1: {(ANN, 0), (BEN, 0)}, 2: set()})
+    fill(hand, "stationaries", {2: {(ANN, 30)}})
+    fill(hand, "moments", {1: {(ANN, 0), (BEN, 0)}, 2: {(BEN, 30)}})
+    assert counted(hand, "transports") == {2: Withdrawals(1, 1)}
+    assert counted(hand, "moments") == {2: Withdrawals(1, 1)}
 
 
-def test_a_moment_without_a_place_is_the_same_moment(warehouse: Any) -> None:
+def test_without_a_witness_nothing_is_withdrawn(hand: ByHand) -> None:
+    fill(hand, "moments", {1: {(ANN, 0)}, 2: set()})
+    assert counted(hand, "moments") == {}
+
+
+def test_a_moment_without_a_place_is_the_same_moment(hand: ByHand) -> None:
     """Its key holds a null."""
-    with warehouse.writing() as connection:
-        fill(connection, "stationaries", {1: {(ANN, 0)}, 2: {(ANN, 0)}})
-        fill(connection, "moments", {1: {(ANN, 0)}, 2: {(ANN, 0)}})
-        assert counted(connection, "moments") == {2: Withdrawals(1, 0)}
+    fill(hand, "stationaries", {1: {(ANN, 0)}, 2: {(ANN, 0)}})
+    fill(hand, "moments", {1: {(ANN, 0)}, 2: {(ANN, 0)}})
+    assert counted(hand, "moments") == {2: Withdrawals(1, 0)}
 
 
-def test_types_without_events_take_nothing_back(warehouse: Any) -> None:
-    with warehouse.writing() as connection:
-        for offload_type in ("segments", "attributes.long", "scores_realtime", "transports_realtime"):
-            ensure_ops(connection)
-            assert counted(connection, offload_type) == {}
-            ensure_table(connection, CONTRACTS[offload_type])
-            assert counted(connection, offload_type) == {}
+def test_increments_take_nothing_back(hand: ByHand) -> None:
+    for offload_type in ("scores_realtime", "transports_realtime"):
+        fill(hand, offload_type, {1: {(ANN, 0)}, 2: {(ANN, 1)}})
+        assert counted(hand, offload_type) == {}
 
 
 def test_links_that_are_gone_from_the_mapping(vendor_folder: Any, warehouse: Any, feed_of: Make) -> None:
@@ -168,7 +157,8 @@ def test_links_that_are_gone_from_the_mapping(vendor_folder: Any, warehouse: Any
         start = datetime(2026, 3, day, tzinfo=UTC)
         warehouse.load(feed, Partition("acme", contract, f"2026-03-{day:02d}", start, start + timedelta(days=1)))
     with warehouse.writing() as connection:
-        found = withdrawals(connection, "acme", contract)
+        merge(connection)
+        found = account_of(connection, "acme", contract).withdrawals
     assert {stamp.day: w for stamp, w in found.items()} == {2: Withdrawals(3, 2), 3: Withdrawals(3, 1)}
 
 
@@ -179,27 +169,21 @@ def stamp_of(week: int) -> datetime:
     return WEEK_0 + timedelta(weeks=week)
 
 
-def fill(connection: duckdb.DuckDBPyConnection, offload_type: str, snapshots: dict[int, set[tuple[str, int]]]) -> None:
-    """Put snapshots by week into a table: events of users by their day before (or after) the first week's stamp."""
-    ensure_ops(connection)
-    contract = CONTRACTS[offload_type]
-    ensure_table(connection, contract)
-    what = {"moments": ", 'asleep' AS moment_id"}.get(offload_type, "")
+def fill(hand: ByHand, offload_type: str, snapshots: dict[int, set[tuple[str, int]]]) -> None:
+    """Deliver snapshots by week: events of users by their day before (or after) the first week's stamp."""
+    what = {"moments": {"moment_id": "asleep"}}.get(offload_type, {})
+    has_start = "start_at" in CONTRACTS[offload_type].columns
     for week, events in snapshots.items():
-        connection.execute(
-            "INSERT INTO ops.ledger (feed, offload_type, delivery_stamp, status, rows_loaded) VALUES (?, ?, ?, ?, ?)",
-            ["acme", offload_type, stamp_of(week), "loaded", len(events)],
-        )
-        for user, day in events:
-            connection.execute(
-                f"INSERT INTO {table_name(contract)} BY NAME SELECT 'acme' AS feed, 'app' AS app_id, "
-                f"?::TIMESTAMPTZ AS delivery_stamp, ? AS user_id, ?::TIMESTAMPTZ AS start_at{what}",
-                [stamp_of(week), user, WEEK_0 + timedelta(days=day)],
-            )
+        rows = [
+            {"user_id": user, **({"start_at": WEEK_0 + timedelta(days=day)} if has_start else {}), **what}
+            for user, day in sorted(events)
+        ]
+        hand.deliver(offload_type, stamp_of(week), rows)
 
 
-def counted(connection: duckdb.DuckDBPyConnection, offload_type: str) -> dict[int, Withdrawals]:
-    found = withdrawals(connection, "acme", CONTRACTS[offload_type])
+def counted(hand: ByHand, offload_type: str) -> dict[int, Withdrawals]:
+    merge(hand.connection)
+    found = account_of(hand.connection, hand.feed, CONTRACTS[offload_type]).withdrawals
     return {(stamp - WEEK_0) // timedelta(weeks=1): w for stamp, w in found.items()}
 
 
@@ -213,25 +197,32 @@ SNAPSHOTS = st.dictionaries(
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:", config=dict(CONNECTION_CONFIG)) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        prepare(connection)
         yield connection
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture
+def hand(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> ByHand:
+    return ByHand(connection, tmp_path, uuid.uuid4().hex)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SNAPSHOTS)
 def test_the_count_is_that_of_a_walk_through_each_users_snapshots(
-    connection: duckdb.DuckDBPyConnection, snapshots: dict[int, set[tuple[str, int]]]
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, snapshots: dict[int, set[tuple[str, int]]]
 ) -> None:
-    connection.execute("DROP SCHEMA IF EXISTS ops CASCADE; DROP SCHEMA IF EXISTS sentiance CASCADE")
-    fill(connection, "transports", snapshots)
+    hand = ByHand(connection, tmp_path, uuid.uuid4().hex)
+    fill(hand, "transports", snapshots)
     expected: dict[int, list[int]] = {}
     for user in (ANN, BEN):
-        present = [week for week in sorted(snapshots) if any(u == user for u, _ in snapshots[week])]
-        for before, week in pairwise(present):
-            for event in snapshots[before]:
-                age = stamp_of(week) - (WEEK_0 + timedelta(days=event[1]))
-                if event[0] == user and age <= timedelta(days=62):
+        known: set[int] = set()
+        for week in sorted(snapshots):
+            held = {day for other, day in snapshots[week] if other == user}
+            for day in sorted(known) if held else ():
+                if stamp_of(week) - (WEEK_0 + timedelta(days=day)) <= timedelta(days=62):
                     tally = expected.setdefault(week, [0, 0])
                     tally[0] += 1
-                    tally[1] += event not in snapshots[week]
-    assert counted(connection, "transports") == {week: Withdrawals(*tally) for week, tally in expected.items()}
+                    tally[1] += day not in held
+                    known -= {day} - held
+            known |= held
+    assert counted(hand, "transports") == {week: Withdrawals(*tally) for week, tally in expected.items()}
