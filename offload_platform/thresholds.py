@@ -67,6 +67,17 @@ class ReferenceThreshold(_Strict):
     severity: Severity = Severity.WARN
 
 
+class WithdrawalThreshold(_Strict):
+    """What a delivery no longer holds, as a share of what it could have repeated.
+
+    A delivery that takes back more than `hold_above`, and no fewer than `hold_from`, may be cut short: it is held, and
+    not merged, until the next delivery confirms it or somebody decides.
+    """
+
+    hold_above: float = Field(default=0.05, gt=0, le=1)
+    hold_from: int = Field(default=1000, ge=1)
+
+
 class CheckThresholds(_Strict):
     """Thresholds of the checks of a table."""
 
@@ -76,6 +87,7 @@ class CheckThresholds(_Strict):
     late_arrivals: LateArrivalThreshold = LateArrivalThreshold()
     volume: VolumeThreshold = VolumeThreshold()
     references: ReferenceThreshold = ReferenceThreshold()
+    withdrawals: WithdrawalThreshold = WithdrawalThreshold()
 
     def overridden_by(self, other: "CheckThresholds") -> "CheckThresholds":
         """These thresholds, with those that `other` states in their place."""

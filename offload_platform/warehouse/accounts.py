@@ -7,6 +7,7 @@ from datetime import datetime
 import duckdb
 
 from offload_platform.contracts.contract import Contract
+from offload_platform.warehouse.holds import Withdrawals
 from offload_platform.warehouse.ledger import has_ledger
 from offload_platform.warehouse.ops import ops_rows
 
@@ -23,14 +24,6 @@ class LoadedDelivery:
     rows_loaded: int
     rows_quarantined: int
     changed_at: datetime | None
-
-
-@dataclass(frozen=True)
-class Withdrawals:
-    """What a delivery could have repeated of what was known before it, and what of that it has taken back."""
-
-    compared: int
-    withdrawn: int
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from offload_platform.warehouse.storage import (
     content_hash,
     keep_hashes,
     key_id,
-    note_unmerged,
+    note_changed,
     rows_table,
     sightings_table,
 )
@@ -83,7 +83,7 @@ def replace_partition(
             _insert_drift(connection, partition, staged.delivery, part)
         _insert_ledger(connection, partition, choice, staged, first_loaded)
         _insert_receipt(connection, partition, staged.delivery, run_id)
-        note_unmerged(connection, partition.feed, partition.contract, staged.delivery.stamp)
+        note_changed(connection, partition.feed, partition.contract, staged.delivery.stamp)
         _prove(connection, partition, staged)
 
 
@@ -112,7 +112,7 @@ def _clear(connection: duckdb.DuckDBPyConnection, partition: Partition) -> None:
     of_slice = "WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? AND vendor = ? AND offload_type = ?"
     account = [partition.feed, partition.start, partition.end, contract.vendor, contract.offload_type]
     for (stamp,) in fetched(connection, f"SELECT DISTINCT delivery_stamp FROM store.parts {of_slice}", account):
-        note_unmerged(connection, partition.feed, contract, stamp, has_lost_rows=True)
+        note_changed(connection, partition.feed, contract, stamp, has_lost_rows=True)
     connection.execute(
         f"DELETE FROM {sightings_table(contract)} WHERE part_no IN (SELECT part_no FROM store.parts {of_slice})",
         account,

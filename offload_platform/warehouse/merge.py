@@ -9,20 +9,24 @@ Only what a new or changed delivery can touch is worked out again, from the firs
 stands.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import duckdb
 
 from offload_platform.contracts.contract import Content, Contract
+from offload_platform.settings import Feed
+from offload_platform.thresholds import CheckThresholds, WithdrawalThreshold
 from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.holds import Decision, Withdrawals, decisions, judged_from, write_down
 from offload_platform.warehouse.sql import fetched, quoted
-from offload_platform.warehouse.storage import forget_rows, rows_table, sightings_table, versions_table
+from offload_platform.warehouse.storage import forget_rows, note_unmerged, rows_table, sightings_table, versions_table
 from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import has_views
 
 _INSTANT = timedelta(microseconds=1)
+_LAST = "(SELECT max(seen_at) FROM unmerged)"
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,12 @@ class Merged:
     versions: dict[str, int]
 
 
-def merge(connection: duckdb.DuckDBPyConnection) -> list[Merged]:
-    """Bring the history of every offload type to what is loaded; each in a transaction of its own."""
+def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> list[Merged]:
+    """Bring the history of every offload type to what is loaded; each in a transaction of its own.
+
+    `feeds` say from when on a delivery takes back so much that it is held; the usual limits hold for others.
+    """
+    limits = {feed.name: feed.thresholds for feed in feeds}
     if not fetched(connection, "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'unmerged'"):
         return []
     # What is older than rows that have expired cannot be put in its place: what came after it is not known any more.
@@ -63,28 +71,64 @@ def merge(connection: duckdb.DuckDBPyConnection) -> list[Merged]:
     for feed, vendor, offload_type, first, last, deliveries, has_lost_rows in waiting:
         contract = vendor_named(vendor).contracts[offload_type]
         with transaction(connection):
+            held: list[datetime] = []
             if has_views(connection, contract):
-                versions = _Merge(connection, feed, contract, first, last, has_lost_rows).run()
-                merged.append(Merged(feed, offload_type, first, last, deliveries, versions))
+                thresholds = limits[feed](offload_type) if feed in limits else CheckThresholds()
+                held = judged_from(connection, feed, contract, first)
+                for stamp in held:
+                    note_unmerged(connection, feed, contract, stamp)
+                one = _Merge(connection, feed, contract, min([first, *held]), has_lost_rows)
+                _merge_all_but_suspects(one, thresholds.withdrawals)
+                merged.append(Merged(feed, offload_type, first, last, deliveries, one.versions()))
             connection.execute(
                 "DELETE FROM store.unmerged WHERE feed = ? AND vendor = ? AND offload_type = ? AND delivery_stamp >= ?",
-                [feed, vendor, offload_type, first],
+                [feed, vendor, offload_type, min([first, *held])],
             )
     return merged
 
 
+def _merge_all_but_suspects(one: "_Merge", limit: WithdrawalThreshold) -> None:
+    """Merge, and hold the deliveries that would take back too much.
+
+    The first of them is held, unless the delivery after it would without it take back too much as well, and so confirms
+    what it says. That depends on what is loaded alone, and not on when.
+    """
+    decided = decisions(one.connection, one.feed, one.contract, one.first)
+    trusted = {stamp for stamp, decision in decided.items() if decision is Decision.RELEASED}
+    rejected = {stamp for stamp, decision in decided.items() if decision is Decision.REJECTED}
+    held: dict[datetime, Withdrawals] = {}
+    confirmed: dict[datetime, Withdrawals] = {}
+    one.run(rejected)
+    while suspect := one.first_suspect(limit, trusted):
+        stamp, withdrawals = suspect
+        # Whatever it touches is to be worked out anew, without it and perhaps with it again.
+        note_unmerged(one.connection, one.feed, one.contract, stamp)
+        one.run(rejected | held.keys() | {stamp})
+        after = one.first_suspect(limit, (), after=stamp)
+        if after and after[0] == one.next_delivery(stamp, rejected):
+            trusted.add(stamp)
+            confirmed[stamp] = withdrawals
+            one.run(rejected | held.keys())
+        else:
+            held[stamp] = withdrawals
+    write_down(one.connection, one.feed, one.contract, one.first, held, confirmed)
+
+
 @dataclass(frozen=True)
 class _Merge:
-    """One feed's offload type, and the stamps of the first and the last delivery that is not merged."""
+    """One feed's offload type, and the stamp of the first delivery that is not merged."""
 
     connection: duckdb.DuckDBPyConnection
     feed: str
     contract: Contract
     first: datetime
-    last: datetime
     has_lost_rows: bool
 
-    def run(self) -> dict[str, int]:
+    def run(self, left_out: Collection[datetime]) -> None:
+        """Merge all but some deliveries; what was merged of those before is undone."""
+        self._execute("CREATE OR REPLACE TEMP TABLE left_out (seen_at TIMESTAMPTZ)")
+        for stamp in left_out:
+            self.connection.execute("INSERT INTO left_out VALUES (?)", [stamp])
         for name, sql in self._steps():
             self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
         versions = versions_table(self.contract)
@@ -93,14 +137,46 @@ class _Merge:
         if self.has_lost_rows:
             forget_rows(self.connection, self.feed, self.contract)
         self._count_withdrawals()
+        for name in ("left_out", *(name for name, _ in self._steps())):
+            self._execute(f"DROP TABLE {name}")
+
+    def versions(self) -> dict[str, int]:
+        """Versions that begin with the deliveries that are merged, by change kind."""
+        return dict(
+            fetched(
+                self.connection,
+                f"SELECT change_kind, count(*) FROM {versions_table(self.contract)} "
+                f"JOIN {rows_table(self.contract)} AS r USING (row_no) "
+                "WHERE r.feed = ? AND known_from IN (SELECT delivery_stamp FROM store.unmerged "
+                f"WHERE {self._ours_by_place}) GROUP BY ALL ORDER BY ALL",
+                [self.feed, *self._account],
+            )
+        )
+
+    def first_suspect(
+        self, limit: WithdrawalThreshold, trusted: Collection[datetime], after: datetime | None = None
+    ) -> tuple[datetime, Withdrawals] | None:
+        """The first delivery that takes back more than it may, of those that are merged and not trusted."""
         counted = fetched(
             self.connection,
-            "SELECT change_kind, count(*) FROM fresh WHERE known_from >= ? GROUP BY ALL ORDER BY ALL",
-            [self.first],
+            f"SELECT delivery_stamp, compared, withdrawn FROM ops.withdrawals WHERE {self._ours_by_place} "
+            "AND delivery_stamp >= ? AND withdrawn >= ? AND withdrawn > ? * compared ORDER BY delivery_stamp",
+            [*self._account, self.first, limit.hold_from, limit.hold_above],
         )
-        for name, _ in self._steps():
-            self._execute(f"DROP TABLE {name}")
-        return dict(counted)
+        for stamp, compared, withdrawn in counted:
+            if stamp not in trusted and (after is None or stamp > after):
+                return stamp, Withdrawals(compared, withdrawn)
+        return None
+
+    def next_delivery(self, stamp: datetime, left_out: Collection[datetime]) -> datetime | None:
+        """The stamp of the loaded delivery after one, apart from some."""
+        loaded = fetched(
+            self.connection,
+            f"SELECT DISTINCT delivery_stamp FROM ops.ledger WHERE {self._ours_by_place} AND status = 'loaded' "
+            "AND delivery_stamp > ? ORDER BY delivery_stamp",
+            [*self._account, stamp],
+        )
+        return next((following for (following,) in loaded if following not in left_out), None)
 
     def _steps(self) -> Iterator[tuple[str, str]]:
         yield (
@@ -109,11 +185,13 @@ class _Merge:
             f"WHERE {self._ours} AND delivery_stamp >= $first",
         )
         yield (
-            "counted",
+            "loaded",
             f"SELECT DISTINCT delivery_stamp AS seen_at FROM ops.ledger WHERE {self._ours} AND status = 'loaded' "
             "AND delivery_stamp >= $first",
         )
-        yield "present", self._present()
+        yield "counted", "FROM loaded ANTI JOIN left_out USING (seen_at)"
+        yield "found", self._found()
+        yield "present", "FROM found SEMI JOIN counted USING (seen_at)"
         yield "touched", self._touched()
         yield "held_before", self._held_before()
         yield "seen", self._seen()
@@ -130,6 +208,14 @@ class _Merge:
         )
         yield "stale", f"SELECT version_id FROM was AS w ANTI JOIN tail AS t ON {same}"
         yield "fresh", f"FROM tail AS t ANTI JOIN was AS w ON {same}"
+
+    @property
+    def _account(self) -> list[str]:
+        return [self.feed, self.contract.vendor, self.contract.offload_type]
+
+    @property
+    def _ours_by_place(self) -> str:
+        return "feed = ? AND vendor = ? AND offload_type = ?"
 
     @property
     def _ours(self) -> str:
@@ -149,21 +235,21 @@ class _Merge:
         parts = f"store.parts SEMI JOIN unmerged ON delivery_stamp = seen_at WHERE {self._ours}"
         return (
             f"{self._event_at} >= least({back}, (SELECT min(first_event_at) FROM {parts}), $first) AND "
-            f"{self._event_at} <= greatest((SELECT max(last_event_at) FROM {parts}), $last)"
+            f"{self._event_at} <= greatest((SELECT max(last_event_at) FROM {parts}), {_LAST})"
         )
 
-    def _present(self) -> str:
-        """Who was present in which delivery: their absence from it says that something is gone."""
-        counted = "SEMI JOIN counted ON delivery_stamp = counted.seen_at"
+    def _found(self) -> str:
+        """Who is present in which loaded delivery: their absence from it says that something is gone."""
         if self.contract.content is Content.REGISTER:
             everybody = f"SELECT DISTINCT subject FROM store.subjects WHERE {self._ours}"
-            return f"SELECT subject, seen_at FROM ({everybody}), counted"
+            return f"SELECT subject, seen_at FROM ({everybody}), loaded"
         if self.contract.window is None:
             return "SELECT NULL::VARCHAR AS subject, NULL::TIMESTAMPTZ AS seen_at WHERE false"
         witnesses = ", ".join(f"'{name}'" for name in self.contract.window.witnesses)
         # What is missing may lie in quarantine, so whoever has a row there is not counted as present.
         return f"""
-            SELECT DISTINCT subject, delivery_stamp AS seen_at FROM store.subjects {counted}
+            SELECT DISTINCT subject, delivery_stamp AS seen_at FROM store.subjects
+            SEMI JOIN loaded ON delivery_stamp = loaded.seen_at
             ANTI JOIN (
                 SELECT delivery_stamp AS stamp, unnest(regexp_split_to_array(raw, '[^0-9A-Za-z_-]+')) AS word
                 FROM ops.quarantine WHERE {self._ours} AND delivery_stamp >= $first
@@ -179,8 +265,8 @@ class _Merge:
         lacked = (
             f"""
             UNION SELECT key_id FROM {versions} AS v JOIN {rows} AS r USING (row_no)
-            WHERE {near} AND known_from <= $last AND (known_to IS NULL OR known_to >= $first)
-                AND {quoted(self.contract.subject)} IN (SELECT subject FROM present SEMI JOIN unmerged USING (seen_at))
+            WHERE {near} AND known_from <= {_LAST} AND (known_to IS NULL OR known_to >= $first)
+                AND {quoted(self.contract.subject)} IN (SELECT subject FROM found SEMI JOIN unmerged USING (seen_at))
         """
             if self.contract.subject
             else ""
@@ -308,7 +394,7 @@ class _Merge:
     def _count_withdrawals(self) -> None:
         """Count for each merged delivery, and those that they reach, what was known before it and what is gone."""
         window = self.contract.window
-        until = f"AND seen_at <= $last + {_interval(window.reach)}" if window and window.reach else ""
+        until = f"AND seen_at <= {_LAST} + {_interval(window.reach)}" if window and window.reach else ""
         self._execute(
             f"DELETE FROM ops.withdrawals WHERE {self._ours} AND delivery_stamp >= $first "
             f"{until.replace('seen_at', 'delivery_stamp', 1)}"
@@ -338,7 +424,6 @@ class _Merge:
             "vendor": self.contract.vendor,
             "offload_type": self.contract.offload_type,
             "first": self.first,
-            "last": self.last,
             "before": self.first - _INSTANT,
         }
         self.connection.execute(sql, {name: value for name, value in values.items() if f"${name}" in sql})

@@ -113,6 +113,23 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "withdrawn": ("BIGINT", "What of that it lacks: the versions that it has made deleted."),
         },
     ),
+    "holds": (
+        "Deliveries that take back suspiciously much. Nothing of one that is held or rejected is merged.",
+        {
+            "feed": ("VARCHAR", "Feed, as named in the configuration."),
+            "vendor": ("VARCHAR", "Vendor of the feed."),
+            "offload_type": ("VARCHAR", "Offload type."),
+            "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
+            "delivery_fingerprint": ("VARCHAR", "Identity of the delivery; another version is judged anew."),
+            "status": (
+                "VARCHAR",
+                "held; confirmed by the next delivery; or released or rejected, by somebody's decision.",
+            ),
+            "compared": ("BIGINT", "What was known just before it and could have been repeated."),
+            "withdrawn": ("BIGINT", "What of that it lacks."),
+            "decided_at": ("TIMESTAMPTZ", "When somebody decided (UTC); null while it is held."),
+        },
+    ),
     "contracts": (
         "The contract that each table was last made from.",
         {

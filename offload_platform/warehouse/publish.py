@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 
 from offload_platform.contracts.contract import Contract
+from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
 from offload_platform.warehouse.merge import Merged, merge
@@ -37,16 +38,16 @@ class Published:
     merged: tuple[Merged, ...]
 
 
-def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles) -> Published:
+def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds: Iterable[Feed] = ()) -> Published:
     """Merge what is not merged yet, write the published file beside the old one, verify it, and put it in its place.
 
-    The connection is the writer's, with the writer lock held; it is closed here. The published file is read-only, so
-    that no client opens it for writing by accident.
+    `feeds` say from when on a delivery is held. The connection is the writer's, with the writer lock held; it is closed
+    here. The published file is read-only, so that no client opens it for writing by accident.
 
     Raises:
         PublishFailed: the new file cannot be read, or holds other rows than the build file.
     """
-    merged = tuple(merge(connection))
+    merged = tuple(merge(connection, feeds))
     contracts = _loaded_contracts(connection)
     connection.execute("CHECKPOINT")
     files.published.parent.mkdir(parents=True, exist_ok=True)

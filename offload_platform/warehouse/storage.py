@@ -114,15 +114,27 @@ def note_unmerged(
 ) -> None:
     """Note that the history does not know yet what a delivery holds now.
 
-    That concerns its own type, and the types for which it tells who is present.
+    That concerns its own type alone; `note_changed` notes more.
     """
-    contracts = vendor_named(contract.vendor).contracts.values()
-    witnessed = {c.offload_type for c in contracts if c.window and contract.offload_type in c.window.witnesses}
-    for offload_type in sorted(witnessed | {contract.offload_type}):
-        lost = has_lost_rows and offload_type == contract.offload_type
-        connection.execute(
-            f"INSERT INTO {SCHEMA}.unmerged VALUES (?, ?, ?, ?, ?)", [feed, contract.vendor, offload_type, stamp, lost]
-        )
+    connection.execute(
+        f"INSERT INTO {SCHEMA}.unmerged VALUES (?, ?, ?, ?, ?)",
+        [feed, contract.vendor, contract.offload_type, stamp, has_lost_rows],
+    )
+
+
+def note_changed(
+    connection: duckdb.DuckDBPyConnection,
+    feed: str,
+    contract: Contract,
+    stamp: datetime,
+    *,
+    has_lost_rows: bool = False,
+) -> None:
+    """Note that a delivery is not merged, nor are the types for which it tells who is present."""
+    note_unmerged(connection, feed, contract, stamp, has_lost_rows=has_lost_rows)
+    for other in vendor_named(contract.vendor).contracts.values():
+        if other != contract and other.window and contract.offload_type in other.window.witnesses:
+            note_unmerged(connection, feed, other, stamp)
 
 
 def forget_rows(connection: duckdb.DuckDBPyConnection, feed: str, contract: Contract) -> None:

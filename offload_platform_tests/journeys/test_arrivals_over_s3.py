@@ -23,6 +23,7 @@ from offload_platform.orchestration.resources import source_key, source_of, ware
 from offload_platform.orchestration.run import plan
 from offload_platform.settings import Feed, Settings
 from offload_platform.simulator.object_store import ObjectStoreServer
+from offload_platform.warehouse.merge import merge
 
 from ..landing.fault_proxy import FaultProxy, fault_proxy
 
@@ -136,19 +137,30 @@ class Platform:
         tables = self.query(
             """
             SELECT 'segments/' || time_bucket(INTERVAL 7 DAY, delivery_stamp, TIMESTAMPTZ '2026-09-05')::DATE, count(*)
-            FROM sentiance.segments GROUP BY ALL
+            FROM delivered.segments GROUP BY ALL
             """
         )
-        if self.query("SELECT 1 FROM duckdb_tables() WHERE table_name = 'scores_realtime'"):
+        if self.query("SELECT 1 FROM duckdb_views() WHERE view_name = 'scores_realtime'"):
             tables += self.query(
-                "SELECT 'scores_realtime/' || data_day, count(*) FROM sentiance.scores_realtime GROUP BY ALL"
+                "SELECT 'scores_realtime/' || data_day, count(*) FROM delivered.scores_realtime GROUP BY ALL"
             )
-        if self.query("SELECT 1 FROM duckdb_tables() WHERE table_name = 'mapping'"):
+        if self.query("SELECT 1 FROM duckdb_views() WHERE view_name = 'mapping'"):
             tables += self.query(
-                "SELECT 'mapping/' || delivery_stamp::DATE, count(*) FROM sentiance.mapping GROUP BY ALL"
+                "SELECT 'mapping/' || delivery_stamp::DATE, count(*) FROM delivered.mapping GROUP BY ALL"
             )
         assert {name: rows for name, rows in ledger if rows} == dict(tables)
         return dict(ledger)
+
+    def merged(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask what is known after all that is loaded was merged."""
+        with warehouse_in(self.settings.warehouse).writing() as connection:
+            merge(connection)
+            return connection.execute(sql).fetchall()
+
+    def labels(self) -> list[tuple[str, str]]:
+        """The labels that hold, and the days from which they have been known."""
+        sql = "SELECT segment_id, strftime(known_from, '%m-%d') FROM sentiance.segments ORDER BY ALL"
+        return [(label, day) for label, day in self.merged(sql)]
 
 
 @pytest.fixture
@@ -183,21 +195,28 @@ def test_weeks_that_arrive_in_any_way_are_each_loaded_once(bucket: Bucket, platf
     bucket.snapshot_part("09_12", 1, labels(3))
     assert platform.tick_and_load() == ["segments/2026-09-12"]
     assert platform.holds() == {"segments/2026-09-12": 6}
+    assert platform.labels() == [("a", "09-12"), ("b", "09-12"), ("c", "09-12")], "each label once"
     # Out of order, and with a gap.
     bucket.snapshot_part("09_05", 0, labels(4))
     bucket.snapshot_part("09_26", 0, labels(5))
     assert platform.tick_and_load() == ["segments/2026-09-05", "segments/2026-09-26"]
+    assert platform.labels() == [(a, "09-05") for a in "abc"] + [("d", "09-26"), ("e", "09-26")]
     # Late.
     bucket.snapshot_part("09_19", 0, labels(1))
     assert platform.tick_and_load() == ["segments/2026-09-19"]
     held = {f"segments/2026-09-{day}": rows for day, rows in (("05", 4), (12, 6), (19, 1), (26, 5))}
     assert platform.holds() == held
+    restored = [("a", "09-05")] + [(label, "09-26") for label in "bcde"]
+    assert platform.labels() == restored, "all but one were lacking in a week"
     # Twice, the same; then with another content.
     bucket.snapshot_part("09_05", 0, labels(4))
     assert platform.tick_and_load() == []
     bucket.snapshot_part("09_05", 0, labels(7))
     assert platform.tick_and_load() == ["segments/2026-09-05"]
     assert platform.holds() == held | {"segments/2026-09-05": 7}
+    assert platform.labels() == restored
+    ended = "SELECT segment_id, known_to::DATE::VARCHAR FROM history.segments WHERE change_kind = 'new' AND segment_id > 'e'"
+    assert platform.query(ended + " ORDER BY ALL") == [("f", "2026-09-12"), ("g", "2026-09-12")]
     # Back to the bytes of before.
     bucket.snapshot_part("09_05", 0, labels(4))
     assert platform.tick_and_load() == ["segments/2026-09-05"]
@@ -205,6 +224,8 @@ def test_weeks_that_arrive_in_any_way_are_each_loaded_once(bucket: Bucket, platf
     platform.cursor = None
     assert platform.tick_and_load() == []
     assert platform.holds() == held
+    assert platform.labels() == restored
+    assert platform.query(ended) == []
 
 
 def test_days_wait_for_their_marker_may_be_empty_and_may_be_run_again(bucket: Bucket, platform: Platform) -> None:
@@ -238,11 +259,13 @@ def test_each_version_of_the_mapping_is_loaded_once(bucket: Bucket, platform: Pl
     bucket.links("anna", "cleo")
     assert platform.tick_and_load() == [mapping]
     assert platform.tick_and_load() == []
-    assert platform.query("SELECT external_id, known_to IS NULL FROM sentiance.user_link_history ORDER BY ALL") == [
-        ("anna", True),
-        ("bert", False),
-        ("cleo", True),
+    assert platform.merged("SELECT external_id, change_kind, known_to IS NULL FROM history.mapping ORDER BY ALL") == [
+        ("anna", "new", True),
+        ("bert", "deleted", True),
+        ("bert", "new", False),
+        ("cleo", "new", True),
     ]
+    assert platform.query("SELECT external_id FROM sentiance.mapping ORDER BY ALL") == [("anna",), ("cleo",)]
 
 
 def test_a_plan_counts_the_requests_that_its_loads_take(bucket: Bucket, platform: Platform, proxy: FaultProxy) -> None:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(not SAMPLE.is_dir(), reason="the vendor's sample
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("driving")
     (folder / "feeds.yaml").write_text(
         f"""
@@ -36,13 +37,29 @@ feeds:
     assert result.exit_code == 0, result.output
     again = CliRunner().invoke(app, ["run", "--feeds", str(folder / "feeds.yaml"), "--json"])
     assert json.loads(again.stdout)["loads"] == []
-    with duckdb.connect(folder / "warehouse" / "published" / "offloads.duckdb", read_only=True) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    return folder / "warehouse"
+
+
+@pytest.fixture(scope="module")
+def published(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connected(warehouse / "published") as connection:
         yield connection
 
 
-def rows(published: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[object, ...]]:
-    return published.sql(sql).fetchall()
+@pytest.fixture(scope="module")
+def build(warehouse: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connected(warehouse / "build") as connection:
+        yield connection
+
+
+def connected(folder: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(folder / "offloads.duckdb", read_only=True)
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def rows(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[object, ...]]:
+    return connection.sql(sql).fetchall()
 
 
 def test_every_row_of_the_three_days_is_accounted_for(published: duckdb.DuckDBPyConnection) -> None:
@@ -61,14 +78,32 @@ def test_every_row_of_the_three_days_is_accounted_for(published: duckdb.DuckDBPy
     ]
 
 
-def test_events_and_peaks_are_those_of_an_independent_count(published: duckdb.DuckDBPyConnection) -> None:
+def drives_in_the_file() -> list[dict[str, Any]]:
     [part] = SAMPLE.glob("2018_12_07*/*/driving_events_realtime*/part-*")
-    drives = [json.loads(line) for line in gzip.decompress(part.read_bytes()).splitlines()]
-    events = [event for drive in drives for listed in drive["behavior_events"].values() for event in listed]
-    expected = Counter((event["category"], event.get("type")) for event in events)
-    assert len(events) == 2475
+    return [json.loads(line) for line in gzip.decompress(part.read_bytes()).splitlines()]
+
+
+def events_of(drives: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for drive in drives for listed in drive["behavior_events"].values() for event in listed]
+
+
+def kinds_of(events: list[dict[str, Any]]) -> Counter[tuple[str, str | None]]:
+    return Counter((event["category"], event.get("type")) for event in events)
+
+
+def test_events_and_peaks_are_those_of_an_independent_count(
+    published: duckdb.DuckDBPyConnection, build: duckdb.DuckDBPyConnection
+) -> None:
+    """As delivered, all of them; and for analysts those of each drive once."""
+    drives = drives_in_the_file()
+    assert len(events_of(drives)) == 2475
+    delivered = """SELECT e.category, e.event_type, count(*)
+        FROM (SELECT unnest(events) AS e FROM delivered.driving_events_realtime) GROUP BY ALL"""
+    assert {(category, kind): count for category, kind, count in rows(build, delivered)} == kinds_of(events_of(drives))
+    assert drives[12] == drives[13], "one drive stands twice"
+    events = events_of(drives[:13] + drives[14:])
     found = rows(published, "SELECT category, event_type, count(*) FROM sentiance.drive_events GROUP BY ALL")
-    assert {(category, event_type): count for category, event_type, count in found} == expected
+    assert {(category, event_type): count for category, event_type, count in found} == kinds_of(events)
     assert rows(published, "SELECT count(*) FROM sentiance.drive_event_peaks") == [
         (sum(len(event.get("peaks") or ()) for event in events),)
     ]
@@ -77,12 +112,21 @@ def test_events_and_peaks_are_those_of_an_independent_count(published: duckdb.Du
     ) == [(0,)]
 
 
-def test_a_drive_that_stands_twice_in_a_file_is_current_once(published: duckdb.DuckDBPyConnection) -> None:
+def test_a_drive_that_stands_twice_in_a_file_is_seen_once(
+    published: duckdb.DuckDBPyConnection, build: duckdb.DuckDBPyConnection
+) -> None:
     twice = "SELECT list(line ORDER BY line) FROM {} GROUP BY user_id, start_at HAVING count(*) > 1"
-    assert rows(published, twice.format("sentiance.driving_events_realtime")) == [([13, 14],)]
-    assert rows(published, twice.format("sentiance.driving_events_realtime_current")) == []
-    assert rows(published, "SELECT count(*) FROM sentiance.driving_events_realtime_current") == [(27,)]
-    assert rows(published, "SELECT count(*) FROM sentiance.transports_realtime_current") == [(5,)]
+    assert rows(build, twice.format("delivered.driving_events_realtime")) == [([13, 14],)]
+    for schema in ("sentiance", "history"):
+        assert rows(published, twice.format(f"{schema}.driving_events_realtime")) == []
+        assert rows(published, f"SELECT count(*) FROM {schema}.driving_events_realtime") == [(27,)]
+        assert rows(published, f"SELECT count(*) FROM {schema}.transports_realtime") == [(5,)]
+    assert rows(
+        published,
+        """SELECT bool_and(event_id IS NULL), count(DISTINCT drive_key),
+            count(*) FILTER (drive_key = user_id || '@' || strftime(start_at, '%Y-%m-%dT%H:%M:%S.%fZ'))
+        FROM sentiance.driving_events_realtime""",
+    ) == [(True, 27, 27)]
 
 
 def test_times_without_a_t_are_read(published: duckdb.DuckDBPyConnection) -> None:

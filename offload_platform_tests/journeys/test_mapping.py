@@ -29,7 +29,7 @@ class Mapping:
         self.offload = offload
         feed = feed_of((folder / "root").as_uri(), cadence={"mapping": "daily"}, start=date(2026, 11, 1))
         self.feeds = feeds_yaml(folder, feed)
-        self.published = folder / "warehouse" / "published" / "offloads.duckdb"
+        self.warehouse = Warehouse(folder / "warehouse")
 
     def deliver(self, changed: str, *links: tuple[int, str], delimiter: str = ",") -> Said:
         """Replace the file, changed at a time of November 2026 (day and hour), and run."""
@@ -45,19 +45,23 @@ class Mapping:
         return said
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(self.published, read_only=True) as connection:
+        with duckdb.connect(self.warehouse.files.published, read_only=True) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             return connection.execute(sql).fetchall()
 
-    def history(self) -> list[tuple[str, str, str, str | None]]:
+    def history(self) -> list[tuple[str, str, str, str, str | None]]:
         rows = self.ask(
-            "SELECT user_id[1], external_id, strftime(known_from, '%d %H'), strftime(known_to, '%d %H') "
-            "FROM sentiance.user_link_history ORDER BY ALL"
+            "SELECT user_id[1], external_id, strftime(known_from, '%d %H'), change_kind, strftime(known_to, '%d %H') "
+            "FROM history.mapping ORDER BY ALL"
         )
         return [tuple(row) for row in rows]  # type: ignore[misc]
 
-    def current(self) -> list[tuple[str, str]]:
-        return self.ask("SELECT user_id[1], external_id FROM sentiance.user_links ORDER BY ALL")  # type: ignore[return-value]
+    def current(self, source: str = "sentiance.mapping") -> list[tuple[str, str]]:
+        return self.ask(f"SELECT user_id[1], external_id FROM {source} ORDER BY ALL")  # type: ignore[return-value]
+
+    def as_of(self, moment: str) -> list[tuple[str, str]]:
+        """The links as they were known at a time of November 2026."""
+        return self.current(f"history.mapping_as_of(TIMESTAMPTZ '2026-11-{moment}:00+00')")
 
 
 @pytest.fixture
@@ -74,12 +78,18 @@ def test_links_are_current_and_have_a_history(mapping: Mapping) -> None:
     mapping.deliver("13T04", (0, "anna"), (1, "bert"), (2, "cleo"))
     assert mapping.current() == [("a", "anna"), ("b", "bert"), ("c", "cleo")]
     assert mapping.history() == [
-        ("a", "anna", "10 04", None),
-        ("b", "bert", "10 04", "12 04"),
-        ("b", "bert", "13 04", None),
-        ("c", "anna", "11 04", "13 04"),
-        ("c", "cleo", "13 04", None),
+        ("a", "anna", "10 04", "new", None),
+        ("b", "bert", "10 04", "new", "12 04"),
+        ("b", "bert", "12 04", "deleted", "13 04"),
+        ("b", "bert", "13 04", "restored", None),
+        ("c", "anna", "11 04", "new", "13 04"),
+        ("c", "anna", "13 04", "deleted", None),
+        ("c", "cleo", "13 04", "new", None),
     ]
+    assert mapping.as_of("10 03:59") == []
+    assert mapping.as_of("11 04:00") == [("a", "anna"), ("b", "bert"), ("c", "anna")]
+    assert mapping.as_of("13 03:59") == [("a", "anna"), ("c", "anna")]
+    assert mapping.as_of("13 04:00") == mapping.current()
     assert mapping.ask("SELECT partition, rows_in FROM ops.ledger ORDER BY ALL") == [
         (f"2026-11-{day}", rows) for day, rows in ((10, 2), (11, 3), (12, 2), (13, 3))
     ]
@@ -89,10 +99,13 @@ def test_two_versions_of_one_day_are_both_kept(mapping: Mapping) -> None:
     mapping.deliver("10T04", (0, "anna"))
     mapping.deliver("10T16", (0, "bert"))
     mapping.deliver("10T20", (0, "anna"))
+    assert mapping.current() == [("a", "anna")]
     assert mapping.history() == [
-        ("a", "anna", "10 04", "10 16"),
-        ("a", "anna", "10 20", None),
-        ("a", "bert", "10 16", "10 20"),
+        ("a", "anna", "10 04", "new", "10 16"),
+        ("a", "anna", "10 16", "deleted", "10 20"),
+        ("a", "anna", "10 20", "restored", None),
+        ("a", "bert", "10 16", "new", "10 20"),
+        ("a", "bert", "10 20", "deleted", None),
     ]
     assert mapping.run().json["loads"] == []
 
@@ -101,7 +114,7 @@ def test_an_emptied_file_ends_all_links(mapping: Mapping) -> None:
     mapping.deliver("10T04", (0, "anna"))
     mapping.deliver("11T04")
     assert mapping.current() == []
-    assert mapping.history() == [("a", "anna", "10 04", "11 04")]
+    assert mapping.history() == [("a", "anna", "10 04", "new", "11 04"), ("a", "anna", "11 04", "deleted", None)]
 
 
 def test_a_user_with_two_external_ids_is_kept_and_listed(mapping: Mapping) -> None:
@@ -120,8 +133,11 @@ def test_a_version_that_is_gone_cannot_be_loaded_again_and_stays(mapping: Mappin
     start = datetime(2026, 11, 10, tzinfo=UTC)
     day = Partition(feed.name, contract_of("mapping"), "2026-11-10", start, start + timedelta(days=1))
     with pytest.raises(NothingToLoad, match="the file has been replaced since"):
-        Warehouse(mapping.feeds.parent / "warehouse").load(feed, day)
-    assert mapping.ask("SELECT count(DISTINCT delivery_stamp) FROM sentiance.mapping") == [(2,)]
+        mapping.warehouse.load(feed, day)
+    assert mapping.warehouse.query(
+        "SELECT strftime(delivery_stamp, '%d %H'), external_id FROM delivered.mapping ORDER BY ALL"
+    ) == [("10 04", "anna"), ("11 04", "bert")]
+    assert ("a", "anna", "10 04", "new", "11 04") in mapping.history()
 
 
 def test_mapping_is_off_unless_it_has_a_cadence(
@@ -136,10 +152,10 @@ def test_mapping_is_off_unless_it_has_a_cadence(
 def test_the_documentation_says_when_a_version_was_known(mapping: Mapping) -> None:
     mapping.deliver("10T04", (0, "anna"))
     comments = dict(
-        mapping.ask("SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'user_link_history'")
+        mapping.ask(
+            "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name = 'history' AND table_name = 'mapping'"
+        )
     )
-    assert comments["known_to"].startswith("Last change of the first later version that lacks it")
+    assert comments["known_to"].startswith("Stamp of the delivery that brought the next version")
     assert all(comments.values())
-    assert mapping.ask("SELECT max(delivery_stamp) FROM sentiance.mapping") == [
-        (datetime(2026, 11, 10, 4, tzinfo=UTC),)
-    ]
+    assert mapping.ask("SELECT max(known_from) FROM sentiance.mapping") == [(datetime(2026, 11, 10, 4, tzinfo=UTC),)]

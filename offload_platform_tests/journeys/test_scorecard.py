@@ -18,6 +18,7 @@ from offload_platform.landing.store import DeliveryStore
 from offload_platform.scorecard_files import Scorecard, csv_text, hours, html_page, said, share, write
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
+from offload_platform.warehouse.merge import merge
 from offload_platform.warehouse.scorecard import Outcome, ScoredDelivery, Totals, score, totals, worst
 
 ANN, BEN = "a1" * 12, "b2" * 12
@@ -35,7 +36,7 @@ def trip(user: str, start: str, more: str = "") -> str:
 
 
 class Vendor:
-    """Delivers parts at a given time, and has them loaded."""
+    """Delivers parts at a given time, and has them loaded and merged."""
 
     def __init__(self, vendor_folder: Any, warehouse: Any, feed_of: Make, partition: Make) -> None:
         self.feed = feed_of(vendor_folder.url, types=("transports",), start=date(2026, 3, 7))
@@ -53,6 +54,8 @@ class Vendor:
     def is_loaded(self, stamp: datetime) -> None:
         week = self.feed.start + (stamp.date() - self.feed.start) // timedelta(weeks=1) * timedelta(weeks=1)
         self.warehouse.load(self.feed, self._partition(str(week), "transports"))
+        with self.warehouse.writing() as connection:
+            merge(connection)
 
     @property
     def found(self) -> Discovery:
@@ -294,6 +297,7 @@ def test_a_register_has_a_row_for_each_version_and_none_for_versions_that_nobody
         start = datetime(2026, 3, day, tzinfo=UTC)
         warehouse.load(feed, Partition("acme", contract, f"2026-03-{day:02d}", start, start + timedelta(days=1)))
     with warehouse.writing() as connection:
+        merge(connection)
         found = discover(feed, DeliveryStore(feed).list_objects(), NOW)
         scored = score(connection, feed, contract, found, datetime(2026, 3, 7, 5, tzinfo=UTC))
     assert [(s.outcome.value, s.expected_at.day, s.rows_in, s.redeliveries, s.withdrawn) for s in scored] == [
@@ -312,7 +316,7 @@ def card(troubled: Vendor) -> Scorecard:
 
 
 def test_no_file_holds_personal_data(card: Scorecard, troubled: Vendor, tmp_path: Path) -> None:
-    rows = troubled.warehouse.query("SELECT DISTINCT user_id, metadata_user_id FROM sentiance.transports")
+    rows = troubled.warehouse.query("SELECT DISTINCT user_id, metadata_user_id FROM delivered.transports")
     secrets = {value for row in rows for value in row}
     assert secrets == {ANN, BEN, MEMBER}
     for name in ("card.html", "card.csv", "card.json"):

@@ -15,6 +15,10 @@ import pytest
 from offload_platform.settings import Feed, read_settings
 from offload_platform.simulator.deliveries import write_deliveries
 from offload_platform.simulator.simulation import OFFLOAD_TYPES, Drift, DriftKind, Simulation
+from offload_platform.warehouse.merge import merge
+from offload_platform.warehouse.publish import publish
+
+from ..conftest import contract_of
 
 FIRST = datetime(2026, 9, 5, 15, 5, 54, 499_000, UTC)
 WEEKS = ("2026-09-05", "2026-09-12", "2026-09-19")
@@ -48,20 +52,22 @@ class Journey:
             connection.execute("SET TimeZone = 'UTC'")
             return connection.execute(sql).fetchall()
 
-    def content(self, condition: str = "true", file: str = "published") -> dict[str, list[str]]:
-        """Every row but the receipts, without the time of the load."""
-        tables = self.query("SELECT schema_name || '.' || table_name FROM duckdb_tables()", file)
-        return {
-            table: sorted(
-                repr(row)
-                for row in self.query(
-                    f"SELECT * {'EXCLUDE (loaded_at)' if table == 'ops.ledger' else ''} FROM {table} WHERE {condition}",
-                    file,
-                )
-            )
-            for (table,) in tables
-            if table not in ("ops.receipts", "ops.contracts")
-        }
+    def content(self, file: str = "published") -> dict[str, list[str]]:
+        """Every row that can be seen but the receipts, without the time of the load."""
+        tables = self.query(
+            "SELECT table_schema || '.' || table_name FROM information_schema.tables WHERE table_schema <> 'store'", file
+        )
+        return {table: self._rows(table, "true", file) for (table,) in tables if table != "ops.receipts"}
+
+    def as_delivered(self, condition: str) -> dict[str, list[str]]:
+        """What the build file holds of deliveries, where a condition holds."""
+        tables = [f"delivered.{name.replace('.', '_')}" for name in OFFLOAD_TYPES]
+        tables += ["ops.ledger", "ops.quarantine", "ops.drift"]
+        return {table: self._rows(table, condition, "build") for table in tables}
+
+    def _rows(self, table: str, condition: str, file: str) -> list[str]:
+        columns = "* EXCLUDE (loaded_at)" if table == "ops.ledger" else "*"
+        return sorted(repr(row) for row in self.query(f"SELECT {columns} FROM {table} WHERE {condition}", file))
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +112,56 @@ def test_every_other_row_is_loaded(journey: Journey) -> None:
     assert found == {key: [rows, faulty, rows - faulty] for key, (rows, faulty) in expected.items()}
     for name in OFFLOAD_TYPES:
         table = f"delivered.{name.replace('.', '_')}"
-        counted = dict(journey.query(f"SELECT object_key, count(*) FROM {table} GROUP BY ALL"))
+        counted = dict(journey.query(f"SELECT object_key, count(*) FROM {table} GROUP BY ALL", "build"))
         assert counted == {
             key: rows - faulty for key, (rows, faulty) in expected.items() if f"/{name}." in key and rows > faulty
         }
     receipts = journey.query("SELECT rows_in, rows_loaded, rows_quarantined, len(parts) FROM ops.receipts")
     assert len(receipts) == len(WEEKS) * len(OFFLOAD_TYPES)
     assert all(rows_in == loaded + bad and parts == 2 for rows_in, loaded, bad, parts in receipts)
+
+
+WITNESSES = dict.fromkeys(("stationaries", "transports", "moments"), ("stationaries", "transports")) | {
+    "segments": OFFLOAD_TYPES,
+    "attributes.wide": ("attributes.wide", "attributes.long"),
+    "attributes.long": ("attributes.wide", "attributes.long"),
+}
+"""Types whose rows show that a user is present in a snapshot, so that what it lacks of the user is gone."""
+
+
+@pytest.mark.parametrize("name", OFFLOAD_TYPES)
+def test_the_truth_is_what_the_snapshots_say_one_after_the_other(journey: Journey, name: str) -> None:
+    """The window of each snapshot holds all events of all three, so a snapshot is about all of them."""
+    contract = contract_of(name)
+    columns = ", ".join(contract.columns)
+    truth: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for week in WEEKS:
+        of_week = f"WHERE delivery_stamp::DATE = '{week}'"
+        present = {
+            user
+            for witness in WITNESSES[name]
+            for (user,) in journey.query(
+                f"SELECT DISTINCT user_id FROM delivered.{witness.replace('.', '_')} {of_week}", "build"
+            )
+        }
+        broken = journey.query(f"SELECT raw FROM ops.quarantine {of_week} AND offload_type = '{name}'")
+        seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for row in journey.query(f"SELECT {columns} FROM delivered.{contract.table} {of_week}", "build"):
+            key = tuple(value for column, value in zip(contract.columns, row, strict=True) if column in contract.identity)
+            assert seen.setdefault(key, row) == row
+        subject = list(contract.columns).index("user_id")
+        gone = [
+            key
+            for key, row in truth.items()
+            if key not in seen and row[subject] in present and not any(row[subject] in raw for (raw,) in broken)
+        ]
+        for key in gone:
+            del truth[key]
+        truth |= seen
+    found = journey.query(f"SELECT {columns} FROM sentiance.{contract.table}")
+    assert sorted(map(repr, found)) == sorted(map(repr, truth.values()))
+    kinds = {kind for (kind,) in journey.query(f"SELECT DISTINCT change_kind FROM history.{contract.table}")}
+    assert kinds >= {"new", "changed" if name.startswith("attributes") else "deleted"}
 
 
 def test_drift_is_told_and_costs_no_row(journey: Journey) -> None:
@@ -141,8 +190,14 @@ def test_neither_order_nor_repetition_of_loads_matters(
     assert order[: len(partitions)] != partitions
     for one in order:
         warehouse.load(journey.feed, one)
-    shutil.copytree(warehouse.files.build.parent, tmp_path / "other" / "warehouse" / "published")
-    assert Journey(tmp_path / "other", feeds_yaml, feed_of).content() == journey.content()
+        if chance.random() < 0.2:
+            with warehouse.writing() as connection:
+                merge(connection)
+    with warehouse.writing() as connection:
+        publish(connection, warehouse.files)
+    other = Journey(tmp_path, feeds_yaml, feed_of)
+    for file in ("build", "published"):
+        assert other.content(file) == journey.content(file)
     assert warehouse.query("SELECT count(*) FROM ops.receipts") == [(len(order),)]
 
 
@@ -155,18 +210,22 @@ def test_a_part_delivered_again_reloads_its_partition_and_no_other(copy: Journey
     part.write_bytes(gzip.compress(header + sound[-1]))
     others = f"NOT (delivery_stamp::DATE = '{week}' AND object_key LIKE '%/{name}.%')"
     mine = f"delivery_stamp::DATE = '{week}' AND object_key LIKE '%/{name}.%'"
-    before, before_mine = copy.content(others), copy.content(mine)
+    before, before_mine = copy.as_delivered(others), copy.as_delivered(mine)
     receipts = copy.query("SELECT count(*) FROM ops.receipts")[0][0]
     said = offload("run", "--feeds", copy.feeds_file, "--json")
     assert said.code == 0, said.out
     assert [(o["offload_type"], o["partition"]) for o in said.json["loads"]] == [(name, week)]
-    assert copy.content(others) == before
-    after_mine = copy.content(mine)
+    assert copy.as_delivered(others) == before
+    after_mine = copy.as_delivered(mine)
     assert after_mine["delivered.stationaries"] != before_mine["delivered.stationaries"]
     assert copy.query(f"SELECT rows_in FROM ops.ledger WHERE object_key = '{key}'") == [(1,)]
     assert copy.query("SELECT count(*) FROM ops.receipts") == [(receipts + 1,)]
     again = offload("run", "--feeds", copy.feeds_file, "--json")
     assert again.json["loads"] == []
+    merged = copy.content()
+    shutil.rmtree(copy.folder / "warehouse")
+    assert offload("run", "--feeds", copy.feeds_file).code == 0
+    assert copy.content() == merged, "as if the part had always been what it is now"
 
 
 def test_only_the_weeks_and_types_that_are_asked_for(copy: Journey, offload: Make) -> None:

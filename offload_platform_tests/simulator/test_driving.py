@@ -25,6 +25,7 @@ from offload_platform.simulator.json_faults import JSON_FAULTS
 from offload_platform.simulator.simulation import Simulation
 from offload_platform.simulator.writing import Summary
 from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.merge import merge
 
 from ..conftest import Warehouse
 
@@ -157,7 +158,7 @@ def query(
     feed_of: Make,
     partition: Make,
 ) -> Callable[[str], list[tuple[Any, ...]]]:
-    """Asks a warehouse into which all worlds were loaded, as a feed each."""
+    """Asks a warehouse into which all worlds were loaded, as a feed each, and merged."""
     warehouse = Warehouse(tmp_path_factory.mktemp("loaded"))
     for name, worlds in (("sound", [sound]), ("faulty", [faulty]), ("vintages", list(vintages.values()))):
         feed = feed_of(worlds[0].root.as_uri(), name=name, cadence={"driving": "daily"}, start=FIRST)
@@ -165,6 +166,8 @@ def query(
             for day in world.simulation.data_days:
                 for offload_type in DRIVING_TYPES:
                     warehouse.load(feed, partition(day.isoformat(), offload_type, name, days=1))
+    with warehouse.writing() as connection:
+        merge(connection)
     return warehouse.query
 
 
@@ -191,7 +194,7 @@ def test_every_row_is_loaded_or_in_quarantine_as_the_manifest_says(query: Make, 
         rows, bad = (
             sum(counts[nth] for key, counts in expected.items() if f"/{offload_type}." in key) for nth in (0, 1)
         )
-        assert query(f"SELECT count(*) FROM sentiance.{offload_type} WHERE feed = 'faulty'") == [(rows - bad,)]
+        assert query(f"SELECT count(*) FROM delivered.{offload_type} WHERE feed = 'faulty'") == [(rows - bad,)]
 
 
 def test_every_row_without_a_fault_is_loaded(query: Make, sound: World, vintages: dict[Vintage, World]) -> None:
@@ -199,7 +202,9 @@ def test_every_row_without_a_fault_is_loaded(query: Make, sound: World, vintages
         for offload_type in DRIVING_TYPES:
             written = sum(world.summary.rows[offload_type] for world in worlds)
             assert written > 0
-            assert query(f"SELECT count(*) FROM sentiance.{offload_type} WHERE feed = '{feed}'") == [(written,)]
+            for schema in ("delivered", "history", "sentiance"):
+                counted = query(f"SELECT count(*) FROM {schema}.{offload_type} WHERE feed = '{feed}'")
+                assert counted == [(written,)], "no drive comes back, so each is one row everywhere"
 
 
 def test_summary_and_parts_say_what_was_written(sound: World, faulty: World) -> None:

@@ -83,12 +83,19 @@ def test_versions_are_loaded_as_a_history(tmp_path: Path, feed_of: Make, feeds_y
             (f"2018-12-{8 + version:02d}", len(versions[-1]), 0)
         ]
     with duckdb.connect(tmp_path / "warehouse" / "published" / "offloads.duckdb", read_only=True) as connection:
-        current = connection.execute("SELECT user_id, external_id FROM sentiance.user_links").fetchall()
+        current = connection.execute("SELECT user_id, external_id FROM sentiance.mapping").fetchall()
         conflicts = connection.execute("SELECT user_id FROM sentiance.user_link_conflicts").fetchall()
-        held = connection.execute("SELECT user_id, external_id FROM sentiance.user_link_history").fetchall()
+        held = connection.execute(
+            "SELECT user_id, external_id FROM history.mapping WHERE change_kind = 'new'"
+        ).fetchall()
+        gone = connection.execute(
+            "SELECT user_id, external_id FROM history.mapping WHERE change_kind = 'deleted' AND known_to IS NULL"
+        ).fetchall()
     assert sorted(current) == sorted(versions[-1])
     assert conflicts == [(versions[-1][0][0],)]
     assert set(held) == {link for version in versions for link in version}
+    assert len(set(held)) == len(held), "a link is new once"
+    assert set(gone) == set(held) - set(versions[-1])
 
 
 def test_record_names_the_file(tmp_path: Path) -> None:
