@@ -1,6 +1,7 @@
 """`offload status`: is the vendor on time, what is loaded, what waits."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,7 @@ def status(
     from offload_platform.orchestration.run import plan as make_plan
     from offload_platform.orchestration.standing import standings
     from offload_platform.orchestration.tables import subscribed_contracts
+    from offload_platform.warehouse.holds import held_deliveries
     from offload_platform.warehouse.ledger import newest_events, table_status
 
     settings = settings_of(feeds)
@@ -46,6 +48,7 @@ def status(
     contracts = {(c.vendor, c.offload_type): c for one in chosen for c in subscribed_contracts(one)}
     with reading_published(settings) as connection:
         tables = table_status(connection) if connection else []
+        held = held_deliveries(connection) if connection else []
         events = newest_events(connection, contracts.values()) if connection and (clocks or as_json) else {}
     with stderr.status("Listing deliveries …"):
         plan = make_plan(settings, chosen)
@@ -62,6 +65,7 @@ def status(
                     {"feed": p.feed.name, "offload_type": p.offload_type, "partition": p.partition} for p in plan.loads
                 ],
                 "incomplete": incomplete_said(plan.incomplete),
+                "held": [asdict(one) for one in held],
                 "unlisted": plan.unlisted,
                 "unrecognised": {name: list(d.unrecognised) for name, d in plan.discoveries.items()},
             }
@@ -83,6 +87,13 @@ def status(
         )
     elif tables and not plan.unlisted:
         stdout.print("Every complete delivery is loaded.")
+    for delivery in held:
+        name = f"{delivery.feed} {delivery.offload_type} {delivery.stamp:%Y-%m-%d}"
+        stdout.print(
+            f"[red]held:[/red] {name} would take back {delivery.withdrawn:,} of {delivery.compared:,}. "
+            f"Next: [bold]offload decide {name}[/bold] with --release or --reject",
+            soft_wrap=True,
+        )
     show_remarks(plan)
     exit_if_unlisted(plan)
 

@@ -21,7 +21,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     if settings.alerts is not None:
         sensors.append(alerts_sensor(settings, settings.alerts))
     return dg.Definitions(
-        assets=[*owed, *tables, published_file(tables)],
+        assets=[*owed, *tables, published_file(settings.feeds, tables)],
         asset_checks=[on_time_checks(feed) for feed in settings.feeds],
         sensors=sensors,
         schedules=[housekeeping(settings)],

@@ -5,7 +5,7 @@ say nothing any more. Runs are deleted with care: the events of a run are what D
 goes only where it materialised nothing that still stands, and where no partition shows its failure.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import duckdb
 
 from offload_platform.orchestration.publishing import PUBLISHED_KEY, publishing_metadata
 from offload_platform.orchestration.resources import WarehouseResource, warehouse_in
-from offload_platform.settings import Settings
+from offload_platform.settings import Feed, Settings
 from offload_platform.warehouse.compact import compact
 from offload_platform.warehouse.files import WarehouseFiles, prepare
 from offload_platform.warehouse.publish import publish
@@ -67,7 +67,7 @@ def tidy(
     published = False
     if settings.retention.delivered_days is not None and files.build.exists():
         expired, published = _tidy_rows(
-            warehouse, instance, now - timedelta(days=settings.retention.delivered_days), dry_run
+            warehouse, settings.feeds, instance, now - timedelta(days=settings.retention.delivered_days), dry_run
         )
     return Tidied(
         tuple(expired),
@@ -136,7 +136,7 @@ def housekeeping(settings: Settings) -> dg.ScheduleDefinition:
 
 
 def _tidy_rows(
-    warehouse: WarehouseResource, instance: dg.DagsterInstance, before: datetime, dry_run: bool
+    warehouse: WarehouseResource, feeds: Sequence[Feed], instance: dg.DagsterInstance, before: datetime, dry_run: bool
 ) -> tuple[list[ExpiredDelivery], bool]:
     """Delete old rows, give their space back, and publish, so that they leave the published file as well."""
     if dry_run:
@@ -149,7 +149,7 @@ def _tidy_rows(
     if not expired and not _is_behind(warehouse.files, before):
         return expired, False
     with warehouse.writing() as connection:
-        published = publish(connection, warehouse.files)
+        published = publish(connection, warehouse.files, feeds)
     instance.report_runless_asset_event(
         dg.AssetMaterialization(PUBLISHED_KEY, metadata=publishing_metadata(published, warehouse.files))
     )

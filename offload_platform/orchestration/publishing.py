@@ -7,14 +7,17 @@ import dagster as dg
 
 from offload_platform.orchestration.reports import table
 from offload_platform.orchestration.resources import WarehouseResource
+from offload_platform.settings import Feed
 from offload_platform.warehouse.files import WarehouseFiles
+from offload_platform.warehouse.holds import Held
 from offload_platform.warehouse.publish import Published, publish
 
 _CHANGES = ("new", "changed", "deleted", "restored")
+HELD_CHECK = "no_delivery_is_held"
 PUBLISHED_KEY = dg.AssetKey("published_file")
 
 
-def published_file(tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition:
+def published_file(feeds: Sequence[Feed], tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition:
     """The asset of the file that analysts open; it depends on every table."""
     condition = dg.AutomationCondition
     after_loads = (
@@ -30,16 +33,41 @@ def published_file(tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition
         owners=["team:data-platform"],
         kinds={"duckdb"},
         automation_condition=after_loads,
+        check_specs=[
+            dg.AssetCheckSpec(
+                HELD_CHECK,
+                asset=PUBLISHED_KEY,
+                description="A delivery that would take back suspiciously much is held: what was known before it "
+                "stands, until the next delivery confirms it or somebody decides.",
+            )
+        ],
         description="The read-only DuckDB file that analysts open: what is true now, its history, and the accounts; "
         "merged, written aside, verified, and swapped in one step. Readers of the old file are never blocked and never "
         "block a load.",
     )
     def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         with warehouse.writing() as connection:
-            published = publish(connection, warehouse.files)
-        return dg.MaterializeResult(metadata=publishing_metadata(published, warehouse.files))
+            published = publish(connection, warehouse.files, feeds)
+        return dg.MaterializeResult(
+            metadata=publishing_metadata(published, warehouse.files), check_results=[_held_result(published.held)]
+        )
 
     return publish_warehouse
+
+
+def _held_result(held: Sequence[Held]) -> dg.AssetCheckResult:
+    said = f"{len(held):,} deliveries are held. Decide: offload decide FEED TYPE DAY --release or --reject"
+    return dg.AssetCheckResult(
+        check_name=HELD_CHECK,
+        passed=not held,
+        description=said if held else "No delivery is held.",
+        metadata={
+            "held": table(
+                ("feed", "type", "delivery", "would take back", "of"),
+                [(h.feed, h.offload_type, f"{h.stamp:%Y-%m-%d %H:%M}", h.withdrawn, h.compared) for h in held],
+            )
+        },
+    )
 
 
 def publishing_metadata(published: Published, files: WarehouseFiles) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 
 import duckdb
@@ -60,33 +60,32 @@ def held_deliveries(connection: duckdb.DuckDBPyConnection) -> list[Held]:
     return [Held(*row) for row in found]
 
 
-def decide(
-    connection: duckdb.DuckDBPyConnection, feed: str, offload_type: str, stamp: datetime, decision: Decision
-) -> None:
-    """Decide about a delivery; what that means for the history is worked out when it is merged next.
+def decide(connection: duckdb.DuckDBPyConnection, feed: str, offload_type: str, day: date, decision: Decision) -> None:
+    """Decide about the delivery of a day (UTC); what that means for the history is worked out when it is merged next.
 
     A decision can be changed. It is about the version of the delivery that is loaded now.
 
     Raises:
-        NotHeld: nothing was ever held by this feed, offload type and stamp.
+        NotHeld: nothing was ever held of this feed, offload type and day.
     """
     with transaction(connection):
         ensure_ops(connection)
         known = fetched(
             connection,
-            "SELECT vendor FROM ops.holds WHERE feed = ? AND offload_type = ? AND delivery_stamp = ?",
-            [feed, offload_type, stamp],
+            "SELECT vendor, delivery_stamp FROM ops.holds "
+            "WHERE feed = ? AND offload_type = ? AND delivery_stamp::DATE = ?",
+            [feed, offload_type, day],
         )
         if not known:
             held = ", ".join(f"{h.feed} {h.offload_type} {h.stamp:%Y-%m-%d}" for h in held_deliveries(connection))
-            raise NotHeld(f"{feed} {offload_type} {stamp:%Y-%m-%d %H:%M} is not held. Held are: {held or 'none'}.")
-        connection.execute(
-            "UPDATE ops.holds SET status = ?, decided_at = ? "
-            "WHERE feed = ? AND offload_type = ? AND delivery_stamp = ?",
-            [decision.value, datetime.now(UTC), feed, offload_type, stamp],
-        )
-        [(vendor,)] = known
-        note_unmerged(connection, feed, vendor_named(vendor).contracts[offload_type], stamp)
+            raise NotHeld(f"{feed} {offload_type} {day} is not held. Held are: {held or 'none'}.")
+        for vendor, stamp in known:
+            connection.execute(
+                "UPDATE ops.holds SET status = ?, decided_at = ? "
+                "WHERE feed = ? AND offload_type = ? AND delivery_stamp = ?",
+                [decision.value, datetime.now(UTC), feed, offload_type, stamp],
+            )
+            note_unmerged(connection, feed, vendor_named(vendor).contracts[offload_type], stamp)
 
 
 def decisions(

@@ -16,6 +16,7 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
+from offload_platform.warehouse.holds import Held, held_deliveries
 from offload_platform.warehouse.merge import Merged, merge
 from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
 from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
@@ -30,12 +31,13 @@ class PublishFailed(Exception):
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: rows by qualified table name, the size of the file in bytes, and what was merged before."""
+    """What was published: rows by qualified table name, size of the file in bytes, what was merged and is held."""
 
     rows: dict[str, int]
     size_bytes: int
     at: datetime
     merged: tuple[Merged, ...]
+    held: tuple[Held, ...]
 
 
 def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds: Iterable[Feed] = ()) -> Published:
@@ -47,7 +49,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     Raises:
         PublishFailed: the new file cannot be read, or holds other rows than the build file.
     """
-    merged = tuple(merge(connection, feeds))
+    merged, held = tuple(merge(connection, feeds)), tuple(held_deliveries(connection))
     contracts = _loaded_contracts(connection)
     connection.execute("CHECKPOINT")
     files.published.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     except BaseException:
         _remove(aside)
         raise
-    return Published(expected, files.published.stat().st_size, datetime.now(UTC), merged)
+    return Published(expected, files.published.stat().st_size, datetime.now(UTC), merged, held)
 
 
 def _loaded_contracts(connection: duckdb.DuckDBPyConnection) -> list[Contract]:

@@ -193,11 +193,11 @@ def test_the_file_is_published_once_when_all_weeks_are_loaded(
     assert published[-1] > loads[-1]
     file = archive.folder / "warehouse" / "published" / "offloads.duckdb"
     with duckdb.connect(file, read_only=True) as connection:
-        counted = "SELECT count(DISTINCT delivery_stamp), count(*) FROM sentiance.stationaries"
-        [(deliveries, rows)] = connection.execute(counted).fetchall()
-    assert deliveries == WEEKS
+        counted = "SELECT count(DISTINCT known_from) FILTER (change_kind = 'new'), count(*) FROM history.stationaries"
+        [(deliveries, versions)] = connection.execute(counted).fetchall()
+    assert deliveries == WEEKS, "each week brought stays that are new"
     page.goto("/assets/published_file")
-    expect(page.get_by_text(f'"sentiance.stationaries": {rows}')).to_be_visible()
+    expect(page.get_by_text(f'"history.stationaries": {versions}')).to_be_visible()
     expect(page.get_by_text(str(file))).to_be_visible()
 
 
