@@ -32,30 +32,28 @@ class Query:
     sql: str
 
 
-_NEWEST = """WITH newest AS (
-    FROM sentiance.{table}
-    WHERE delivery_stamp = (SELECT max(delivery_stamp) FROM sentiance.{table})
-)
-"""
-
 QUERIES = (
     Query(
-        "How do people travel? (newest snapshot)",
-        _NEWEST.format(table="transports")
-        + """SELECT mode, count(*) AS trips, round(sum(distance_m) / 1000) AS km,
+        "How do people travel?",
+        """SELECT mode, count(*) AS trips, round(sum(distance_m) / 1000) AS km,
     round(100 * sum(distance_m) / sum(sum(distance_m)) OVER (), 1) AS percent
-FROM newest GROUP BY mode ORDER BY km DESC LIMIT 5""",
+FROM sentiance.transports GROUP BY mode ORDER BY km DESC LIMIT 5""",
     ),
     Query(
-        "Where do they spend their time, home and work apart? (newest snapshot)",
-        _NEWEST.format(table="stationaries")
-        + """SELECT place_category, count(*) AS visits,
+        "Where do they spend their time, home and work apart?",
+        """SELECT place_category, count(*) AS visits,
     count(DISTINCT user_id) AS visitors,
     round(median(duration_s) / 60) AS median_minutes
-FROM newest
+FROM sentiance.stationaries
 WHERE NOT is_open AND significance NOT IN ('home', 'work')
     AND place_category IS NOT NULL
 GROUP BY place_category ORDER BY visits DESC LIMIT 5""",
+    ),
+    Query(
+        "What has the vendor changed afterwards?",
+        """SELECT known_from::DATE AS delivered, change_kind, count(*) AS trips
+FROM history.transports WHERE change_kind <> 'new'
+GROUP BY ALL ORDER BY ALL LIMIT 6""",
     ),
     Query(
         "Did every delivered row arrive?",
