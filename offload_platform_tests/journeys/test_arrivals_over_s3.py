@@ -215,8 +215,11 @@ def test_weeks_that_arrive_in_any_way_are_each_loaded_once(bucket: Bucket, platf
     assert platform.tick_and_load() == ["segments/2026-09-05"]
     assert platform.holds() == held | {"segments/2026-09-05": 7}
     assert platform.labels() == restored
-    ended = "SELECT segment_id, known_to::DATE::VARCHAR FROM history.segments WHERE change_kind = 'new' AND segment_id > 'e'"
-    assert platform.query(ended + " ORDER BY ALL") == [("f", "2026-09-12"), ("g", "2026-09-12")]
+    ended = (
+        "SELECT segment_id, known_to::DATE::VARCHAR FROM history.segments "
+        "WHERE change_kind = 'new' AND segment_id > 'e' ORDER BY ALL"
+    )
+    assert platform.query(ended) == [("f", "2026-09-12"), ("g", "2026-09-12")]
     # Back to the bytes of before.
     bucket.snapshot_part("09_05", 0, labels(4))
     assert platform.tick_and_load() == ["segments/2026-09-05"]

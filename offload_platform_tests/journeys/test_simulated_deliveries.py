@@ -55,7 +55,8 @@ class Journey:
     def content(self, file: str = "published") -> dict[str, list[str]]:
         """Every row that can be seen but the receipts, without the time of the load."""
         tables = self.query(
-            "SELECT table_schema || '.' || table_name FROM information_schema.tables WHERE table_schema <> 'store'", file
+            "SELECT table_schema || '.' || table_name FROM information_schema.tables WHERE table_schema <> 'store'",
+            file,
         )
         return {table: self._rows(table, "true", file) for (table,) in tables if table != "ops.receipts"}
 
@@ -133,7 +134,8 @@ WITNESSES = dict.fromkeys(("stationaries", "transports", "moments"), ("stationar
 def test_the_truth_is_what_the_snapshots_say_one_after_the_other(journey: Journey, name: str) -> None:
     """The window of each snapshot holds all events of all three, so a snapshot is about all of them."""
     contract = contract_of(name)
-    columns = ", ".join(contract.columns)
+    names = list(contract.columns)
+    columns, subject = ", ".join(names), names.index("user_id")
     truth: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for week in WEEKS:
         of_week = f"WHERE delivery_stamp::DATE = '{week}'"
@@ -147,9 +149,8 @@ def test_the_truth_is_what_the_snapshots_say_one_after_the_other(journey: Journe
         broken = journey.query(f"SELECT raw FROM ops.quarantine {of_week} AND offload_type = '{name}'")
         seen: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         for row in journey.query(f"SELECT {columns} FROM delivered.{contract.table} {of_week}", "build"):
-            key = tuple(value for column, value in zip(contract.columns, row, strict=True) if column in contract.identity)
+            key = tuple(row[names.index(name)] for name in contract.identity)
             assert seen.setdefault(key, row) == row
-        subject = list(contract.columns).index("user_id")
         gone = [
             key
             for key, row in truth.items()
