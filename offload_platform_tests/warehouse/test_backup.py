@@ -42,7 +42,7 @@ def test_a_copy_that_differs_does_not_take_the_place_of_the_one_before(
     target.write_bytes(b"the one before")
     with monkeypatch.context() as patch:
         patch.setattr(backing_up.shutil, "copyfile", lambda _, file: file.write_bytes(b"half"))
-        with loaded.writing() as connection, pytest.raises(BackupFailed, match="differs from it. Back up again"):
+        with loaded.writing() as connection, pytest.raises(BackupFailed, match=r"differs from it\. Back up again"):
             back_up(connection, loaded.files, target)
     assert target.read_bytes() == b"the one before"
     assert not (tmp_path / "offloads.duckdb.new").exists()
