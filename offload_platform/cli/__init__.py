@@ -9,7 +9,19 @@ import sys
 
 from rich.markup import escape
 
-from offload_platform.cli import backup, decide, demo, doctor, loading, plan, scorecard, simulate, status, tidy  # noqa: F401 (commands)
+from offload_platform.cli import (  # noqa: F401 (commands)
+    backup,
+    decide,
+    demo,
+    dictionary,
+    doctor,
+    loading,
+    plan,
+    scorecard,
+    simulate,
+    status,
+    tidy,
+)
 from offload_platform.cli.app import PROBLEM_EXIT, USAGE_EXIT, app
 from offload_platform.cli.console import stderr
 from offload_platform.landing.errors import LandingError
