@@ -10,7 +10,6 @@ import duckdb
 import pandera.polars as pa
 import polars as pl
 import pytest
-from offload_platform.warehouse.sql import column_type
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
@@ -18,6 +17,7 @@ from offload_platform.contracts.contract import Content, Contract, CsvFormat, Vi
 from offload_platform.contracts.readers import Computed, IntegerCell, NumberCell, TextCell, UnknownColumns, delivered
 from offload_platform.quality.arrow import ArrowStream
 from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.sql import column_type
 
 CONTRACTS = vendor_named("sentiance").contracts
 CASES = pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.offload_type)
