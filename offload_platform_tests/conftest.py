@@ -107,7 +107,7 @@ class Warehouse:
             return connection.execute(sql).fetchall()
 
     def content(self, *left_out: str) -> dict[str, list[str]]:
-        """Every row of what is seen as delivered, of the history and of `ops`, but for those left out, as sorted texts."""
+        """Every row of the delivered rows, the history and `ops`, but for those left out, as sorted texts."""
         with self.writing() as connection:
             return content_of(connection, *left_out)
 

@@ -143,7 +143,7 @@ def _tidy_rows(
         with warehouse.writing() as connection:
             return find_expired(connection, before), False
     with warehouse.writing() as connection:
-        expired = delete_expired(connection, before)
+        expired = delete_expired(connection, before, feeds)
         compact(connection, warehouse.files)
     # A call that was interrupted may have deleted rows that the published file still shows.
     if not expired and not _is_behind(warehouse.files, before):

@@ -36,6 +36,9 @@ def open_instance(files: WarehouseFiles, capture_output: bool = True) -> dg.Dags
     home = dagster_home(files)
     try:
         instance = dg.DagsterInstance.from_config(str(home))
+    except dg.DagsterInvalidConfigError:
+        # It names the setting that Dagster does not know.
+        raise
     except Exception as error:  # whatever the configured storage raises
         raise SettingsError(
             f"{home / TEMPLATE.name}: Dagster cannot use the storage that it names: {_first_cause(error)}. "

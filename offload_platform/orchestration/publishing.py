@@ -77,6 +77,7 @@ def publishing_metadata(published: Published, files: WarehouseFiles) -> dict[str
         "size (MB)": round(published.size_bytes / 1e6, 3),
         "rows": sum(published.rows.values()),
         "rows by table": dg.MetadataValue.json(published.rows),
+        "older than expired rows, not merged": published.too_old_to_merge,
         "merged": table(
             ("feed", "type", "deliveries", "first", "last", *_CHANGES),
             [

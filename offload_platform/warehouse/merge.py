@@ -25,6 +25,7 @@ from offload_platform.warehouse.storage import forget_rows, note_unmerged, rows_
 from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import has_views
 
+_HAS_UNMERGED = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'unmerged'"
 _INSTANT = timedelta(microseconds=1)
 _LAST = "(SELECT max(seen_at) FROM unmerged)"
 
@@ -50,7 +51,7 @@ def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> 
     `feeds` say from when on a delivery takes back so much that it is held; the usual limits hold for others.
     """
     limits = {feed.name: feed.thresholds for feed in feeds}
-    if not fetched(connection, "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'unmerged'"):
+    if not fetched(connection, _HAS_UNMERGED):
         return []
     # What is older than rows that have expired cannot be put in its place: what came after it is not known any more.
     waiting = fetched(
@@ -85,6 +86,16 @@ def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> 
                 [feed, vendor, offload_type, min([first, *held])],
             )
     return merged
+
+
+def too_old_to_merge(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many deliveries are loaded that are older than rows which have expired: they cannot be put in their place."""
+    if not fetched(connection, _HAS_UNMERGED):
+        return 0
+    [(count,)] = fetched(
+        connection, "SELECT count(DISTINCT (feed, vendor, offload_type, delivery_stamp)) FROM store.unmerged"
+    )
+    return int(count)
 
 
 def _merge_all_but_suspects(one: "_Merge", limit: WithdrawalThreshold) -> None:

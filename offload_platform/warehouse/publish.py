@@ -17,7 +17,7 @@ from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
 from offload_platform.warehouse.holds import Held, held_deliveries
-from offload_platform.warehouse.merge import Merged, merge
+from offload_platform.warehouse.merge import Merged, merge, too_old_to_merge
 from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
 from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
 from offload_platform.warehouse.views import ensure_current, history_columns, history_comment, history_view
@@ -31,13 +31,17 @@ class PublishFailed(Exception):
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: rows by qualified table name, size of the file in bytes, what was merged and is held."""
+    """What was published: rows by qualified table name, size of the file in bytes, what was merged and is held.
+
+    `too_old_to_merge` counts deliveries that are loaded and are older than rows which have expired.
+    """
 
     rows: dict[str, int]
     size_bytes: int
     at: datetime
     merged: tuple[Merged, ...]
     held: tuple[Held, ...]
+    too_old_to_merge: int
 
 
 def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds: Iterable[Feed] = ()) -> Published:
@@ -50,6 +54,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
         PublishFailed: the new file cannot be read, or holds other rows than the build file.
     """
     merged, held = tuple(merge(connection, feeds)), tuple(held_deliveries(connection))
+    too_old = too_old_to_merge(connection)
     contracts = _loaded_contracts(connection)
     connection.execute("CHECKPOINT")
     files.published.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +70,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     except BaseException:
         _remove(aside)
         raise
-    return Published(expected, files.published.stat().st_size, datetime.now(UTC), merged, held)
+    return Published(expected, files.published.stat().st_size, datetime.now(UTC), merged, held, too_old)
 
 
 def _loaded_contracts(connection: duckdb.DuckDBPyConnection) -> list[Contract]:

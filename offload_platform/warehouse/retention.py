@@ -6,15 +6,17 @@ The ledger keeps its lines, as expired, so that an old delivery that still lies 
 Not here: giving the space back (`compact.py`), and what is not the warehouse's (`orchestration/housekeeping.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 
 from offload_platform.contracts.contract import Content, Contract
+from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.ledger import has_ledger
+from offload_platform.warehouse.merge import merge
 from offload_platform.warehouse.storage import forget_rows, rows_table, sightings_table, versions_table
 from offload_platform.warehouse.transactions import transaction
 
@@ -60,8 +62,15 @@ def find_expired(connection: duckdb.DuckDBPyConnection, before: datetime) -> lis
     return [d for row in found if ((d := ExpiredDelivery(*row)).vendor, d.offload_type) in contracts]
 
 
-def delete_expired(connection: duckdb.DuckDBPyConnection, before: datetime) -> list[ExpiredDelivery]:
-    """Delete what `find_expired` finds; all of it or nothing. What was deleted is returned."""
+def delete_expired(
+    connection: duckdb.DuckDBPyConnection, before: datetime, feeds: Iterable[Feed] = ()
+) -> list[ExpiredDelivery]:
+    """Delete what `find_expired` finds; all of it or nothing. What was deleted is returned.
+
+    Everything is merged before, so that what the rows say is known when they are gone; `feeds` say from when on a
+    delivery is held.
+    """
+    merge(connection, feeds)
     contracts = _deletable()
     with transaction(connection):
         expired = find_expired(connection, before)
@@ -70,9 +79,10 @@ def delete_expired(connection: duckdb.DuckDBPyConnection, before: datetime) -> l
         for feed, vendor, offload_type in dict.fromkeys((d.feed, d.vendor, d.offload_type) for d in expired):
             contract = contracts[vendor, offload_type]
             connection.execute(
-                f"DELETE FROM {versions_table(contract)} WHERE known_to <= ? "
+                f"DELETE FROM {versions_table(contract)} "
+                "WHERE (known_to <= ? OR (change_kind = 'deleted' AND known_from <= ?)) "
                 f"AND row_no IN (SELECT row_no FROM {rows_table(contract)} WHERE feed = ?)",
-                [before, feed],
+                [before, before, feed],
             )
             forget_rows(connection, feed, contract)
         _mark(connection, expired, _REASON.format(before))

@@ -86,7 +86,7 @@ def sync_table(connection: duckdb.DuckDBPyConnection, schema: str, table: str, c
         elif _canonical(connection, kind) != present[column]:
             raise TableDiffers(
                 f"{name}: column {column} is {present[column]} in the warehouse and {kind} in the contract. "
-                f"Drop the table in the build file and load its partitions again."
+                f"Drop it, {table}_sightings and {table}_versions in the build file, and load all its partitions again."
             )
 
 

@@ -20,7 +20,7 @@ from offload_platform.warehouse import compact as compacting
 from offload_platform.warehouse import retention
 from offload_platform.warehouse.compact import CompactFailed, compact
 from offload_platform.warehouse.ledger import loaded_deliveries
-from offload_platform.warehouse.merge import merge
+from offload_platform.warehouse.merge import merge, too_old_to_merge
 from offload_platform.warehouse.retention import ExpiredDelivery, delete_expired, find_expired
 
 ANN, BEN = "a" * 24, "b" * 24
@@ -137,18 +137,42 @@ def test_versions_that_ended_go_and_what_holds_stays_however_old(
     expire(loaded)
     kept = [
         ("a", "behavior.night_owl", "new", "2018-12-15"),
-        ("a", "brand_new", "deleted", "2018-12-15"),
         ("b", "behavior.early_bird", "new", "2018-12-08"),
     ]
     assert loaded.query(history) == kept
     loaded.load(feed, partition(DAYS[0]))
     with loaded.writing() as connection:
         assert merge(connection) == []
+        assert too_old_to_merge(connection) == 1
     assert loaded.query(history) == kept
     loaded.load(feed, partition(DAYS[1]))
     with loaded.writing() as connection:
         merge(connection)
     assert len(loaded.query(history)) == 4, "with all weeks there again, so is the history"
+
+
+def test_what_is_not_merged_yet_is_merged_before_its_rows_go(
+    warehouse: Any, vendor_folder: Any, feed_of: Make, partition: Make
+) -> None:
+    for day, user in zip(DAYS, (ANN, BEN, BEN), strict=True):
+        vendor_folder.part(day, [f"{user},,behavior.early_bird"])
+    feed = feed_of(vendor_folder.url, types=("segments",))
+    for day in DAYS:
+        warehouse.load(feed, partition(day))
+    expire(warehouse)
+    assert warehouse.query("SELECT user_id[1] FROM sentiance.segments ORDER BY ALL") == [("a",), ("b",)]
+
+
+def test_what_was_taken_back_long_ago_goes_for_good(
+    warehouse: Any, vendor_folder: Any, feed_of: Make, partition: Make
+) -> None:
+    for day, label in zip(DAYS, ("x", "y", "y"), strict=True):
+        vendor_folder.part(day, [f"{ANN},,{label}"])
+    feed = feed_of(vendor_folder.url, types=("segments",))
+    for day in DAYS:
+        warehouse.load(feed, partition(day))
+    expire(warehouse)
+    assert warehouse.query("SELECT segment_id FROM store.segments") == [("y",)]
 
 
 def test_nothing_has_been_loaded_yet(warehouse: Any) -> None:
