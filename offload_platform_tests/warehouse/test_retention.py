@@ -44,7 +44,13 @@ def feed(feed_of: Make, vendor_folder: Any) -> Feed:
 def loaded(warehouse: Any, feed: Feed, partition: Make) -> Any:
     for day in DAYS:
         warehouse.load(feed, partition(day))
+    merged(warehouse)
     return warehouse
+
+
+def merged(warehouse: Any) -> None:
+    with warehouse.writing() as connection:
+        merge(connection)
 
 
 def expire(warehouse: Any, before: datetime = BEFORE) -> list[ExpiredDelivery]:
@@ -189,6 +195,7 @@ def test_an_expired_delivery_counts_as_loaded_until_it_is_delivered_anew_and_can
         assert loaded_deliveries(connection).fingerprint_of("acme", delivery) == delivery.fingerprint
     for day in DAYS[:2]:
         loaded.load(feed, partition(day))
+    merged(loaded)
     assert loaded.content("ops.receipts") == before, "and everything is as it was, loaded_at included"
     vendor_folder.part(DAYS[0], [f"{ANN},,behavior.early_bird"])
     expire(loaded)
