@@ -410,6 +410,8 @@ class _Merge:
             f"DELETE FROM ops.withdrawals WHERE {self._ours} AND delivery_stamp >= $first "
             f"{until.replace('seen_at', 'delivery_stamp', 1)}"
         )
+        # What the first of them does not reach back to, none does.
+        young = f"{self._event_at} >= $first - {_interval(window.reach)}" if window and window.reach else "true"
         self._execute(
             f"""
             INSERT INTO ops.withdrawals BY NAME
@@ -420,7 +422,7 @@ class _Merge:
                 SELECT v.*, {self._subject} AS subject, {self._event_at} AS event_at,
                     lead(change_kind) OVER (PARTITION BY key_id ORDER BY known_from) AS next_kind
                 FROM {versions_table(self.contract)} AS v JOIN {rows_table(self.contract)} AS r USING (row_no)
-                WHERE r.feed = $feed AND coalesce(known_to >= $first, true)
+                WHERE r.feed = $feed AND coalesce(known_to >= $first, true) AND {young}
             )
             JOIN (FROM present WHERE true {until}) AS p USING (subject)
             WHERE change_kind <> 'deleted' AND known_from < p.seen_at AND coalesce(known_to >= p.seen_at, true)
