@@ -9,7 +9,7 @@ stands for: what is data is kept as data. Marts may read each other.
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from importlib.resources import files
@@ -22,8 +22,8 @@ from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted
 
 SCHEMA = "mart"
 _DESCRIBED = (
-    "SELECT column_name, comment FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? "
-    "AND database_name = current_database() ORDER BY column_index"
+    "SELECT schema_name, table_name, column_name, comment FROM duckdb_columns() "
+    "WHERE database_name = current_database() AND comment IS NOT NULL"
 )
 
 
@@ -88,19 +88,24 @@ def ensure_marts(connection: duckdb.DuckDBPyConnection, vendor: str) -> list[str
     needs = {name: {table for schema, table in found if schema == SCHEMA} for name, found in reads.items()}
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     order = list(TopologicalSorter(needs).static_order())
+    described: dict[tuple[str, str], dict[str, str]] = {}
+    for schema, table, column, comment in fetched(connection, _DESCRIBED):
+        described.setdefault((schema, table), {})[column] = comment
     for name in order:
         mart, view = marts[name], f"{SCHEMA}.{quoted(name)}"
         connection.execute(f"CREATE OR REPLACE VIEW {view} AS {mart.sql}")
-        comment_on(connection, "VIEW", view, mart.description, _comments(connection, mart, reads[name]))
+        shown = [column for column, *_ in fetched(connection, f"DESCRIBE {view}")]
+        described[SCHEMA, name] = _comments(mart, shown, [described.get(table, {}) for table in reads[name]])
+        comment_on(connection, "VIEW", view, mart.description, described[SCHEMA, name])
     return order
 
 
-def _comments(connection: duckdb.DuckDBPyConnection, mart: Mart, reads: set[tuple[str, str]]) -> dict[str, str]:
+def _comments(mart: Mart, shown: Sequence[str], read: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The comment of each column that a mart shows, in order; `read` are those of what the mart reads."""
     inherited: dict[str, set[str]] = {}
-    for schema, table in reads:
-        for column, comment in fetched(connection, _DESCRIBED, [schema, table]):
+    for comments in read:
+        for column, comment in comments.items():
             inherited.setdefault(column, set()).add(comment)
-    shown = [column for column, _ in fetched(connection, _DESCRIBED, [SCHEMA, mart.name])]
     if unknown := mart.columns.keys() - set(shown):
         raise MartUndocumented(f"mart {mart.name} describes {', '.join(sorted(unknown))}, which it does not have.")
     choices = {c: {mart.columns[c]} if c in mart.columns else inherited.get(c, set()) for c in shown}

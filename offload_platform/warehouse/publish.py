@@ -22,6 +22,7 @@ from offload_platform.warehouse.merge import Merged, merge
 from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
 from offload_platform.warehouse.presence import PRESENCE, PRESENCE_COLUMNS, PRESENCE_COMMENT, presence_sql
 from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
+from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import ensure_current, history_columns, history_comment, history_view
 
 _READ_ONLY = 0o444
@@ -93,14 +94,18 @@ def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence
         loaded = set(fetched(connection, "SELECT vendor, offload_type FROM ops.contracts"))
         if vendors:
             expected[PRESENCE] = _write_presence(connection, build, vendors)
-        for vendor in vendors:
-            for contract in vendor.contracts.values():
-                is_loaded = (vendor.name, contract.offload_type) in loaded
-                expected[f"history.{contract.table}"] = _write_history(
-                    connection, build if is_loaded else None, contract
-                )
+        contracts = [contract for vendor in vendors for contract in vendor.contracts.values()]
+        for contract in contracts:
+            is_loaded = (contract.vendor, contract.offload_type) in loaded
+            expected[f"history.{contract.table}"] = _write_history(connection, build if is_loaded else None, contract)
+        # Two thousand comments, one commit.
+        with transaction(connection):
+            for contract in contracts:
+                comments = {name: comment for name, (_, comment) in history_columns(contract).items()}
+                comment_on(connection, "TABLE", history_view(contract), history_comment(contract), comments)
                 ensure_current(connection, contract)
-            ensure_marts(connection, vendor.name)
+            for vendor in vendors:
+                ensure_marts(connection, vendor.name)
         connection.execute("CHECKPOINT published")
     finally:
         connection.execute(f"USE {quoted(build)}")
@@ -110,18 +115,13 @@ def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence
 
 def _write_history(connection: duckdb.DuckDBPyConnection, build: str | None, contract: Contract) -> int:
     """Write the history of a contract, empty without a build file; returns the rows that the build file has."""
-    columns = history_columns(contract)
-    sync_table(connection, "history", contract.table, {name: kind for name, (kind, _) in columns.items()})
-    expected = 0
-    if build:
-        connection.execute(
-            f"INSERT INTO {history_view(contract)} BY NAME FROM {quoted(build)}.{history_view(contract)}"
-        )
-        versions = f"{quoted(build)}.store.{quoted(contract.table + '_versions')}"
-        [(expected,)] = fetched(connection, f"SELECT count(*) FROM {versions}")
-    comments = {name: comment for name, (_, comment) in columns.items()}
-    comment_on(connection, "TABLE", history_view(contract), history_comment(contract), comments)
-    return expected
+    columns = {name: kind for name, (kind, _) in history_columns(contract).items()}
+    sync_table(connection, "history", contract.table, columns)
+    if build is None:
+        return 0
+    connection.execute(f"INSERT INTO {history_view(contract)} BY NAME FROM {quoted(build)}.{history_view(contract)}")
+    versions = f"{quoted(build)}.store.{quoted(contract.table + '_versions')}"
+    return int(fetched(connection, f"SELECT count(*) FROM {versions}")[0][0])
 
 
 def _write_presence(connection: duckdb.DuckDBPyConnection, build: str, vendors: Sequence[Vendor]) -> int:
