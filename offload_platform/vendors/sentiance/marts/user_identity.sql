@@ -17,6 +17,7 @@
 --   active for a week. Null where the feed delivers no snapshots.
 -- activity_state: active (in the latest snapshot, or with a drive in the week up to the newest delivery of the feed),
 --   silent (seen before), or never_seen (only linked or labelled).
+-- silent_days: Days from last_seen_at to the newest delivery of the feed; null for never_seen. Unit: days.
 WITH snapshots AS (
     SELECT feed, max(delivery_stamp) AS last_snapshot_at FROM ops.ledger
     WHERE vendor = 'sentiance' AND offload_type IN ('stationaries', 'transports') AND status IN ('loaded', 'expired')
@@ -38,7 +39,10 @@ seen AS (
         max(in_snapshot_at) AS in_snapshot_at, max(driven_at) AS driven_at
     FROM sightings GROUP BY feed, user_id
 ),
-newest AS (SELECT feed, max(last_seen_at) AS newest_at FROM seen GROUP BY feed),
+newest AS (
+    SELECT feed, greatest(max(last_seen_at), any_value(last_snapshot_at)) AS newest_at
+    FROM seen LEFT JOIN snapshots USING (feed) GROUP BY feed
+),
 said AS (
     SELECT feed, user_id, metadata_user_id, known_from FROM sentiance.stationaries
     UNION ALL SELECT feed, user_id, metadata_user_id, known_from FROM sentiance.transports
@@ -77,5 +81,6 @@ SELECT feed, user_id,
         WHEN in_snapshot_at = last_snapshot_at OR driven_at > newest_at - INTERVAL 7 DAY THEN 'active'
         WHEN last_seen_at IS NOT NULL THEN 'silent'
         ELSE 'never_seen'
-    END AS activity_state
+    END AS activity_state,
+    date_diff('day', last_seen_at, newest_at) AS silent_days
 FROM users LEFT JOIN snapshots USING (feed) LEFT JOIN newest USING (feed)
