@@ -266,7 +266,9 @@ def test_what_the_warehouse_says_of_itself_is_told(
     warehouse.query("UPDATE ops.contracts SET contract_version = 'an older one'")
     load(settings, instance)
     assert tell(settings, instance) == 1
-    assert '(error): "store"."segments": column row_no is DOUBLE in the warehouse and BIGINT in the' in (hook.texts[0])
+    assert (
+        '(error): "store"."segments": column row_no is DOUBLE in the warehouse and BIGINT in the' in (hook.texts[0])
+    )
 
 
 def lateness(hours: int, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN) -> dg.AssetCheckEvaluation:
