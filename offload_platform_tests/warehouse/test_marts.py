@@ -155,7 +155,12 @@ def deliver_drives(hand: ByHand) -> None:
     same |= {"start_at": same["start_at"] + timedelta(seconds=60)}
     other = drive(ANN, "03-06T12:00", 1)
     other |= {"start_at": other["start_at"] + timedelta(seconds=61)}
-    days = {"02-20": [old], "02-21": [night], "03-06": [same, other], "03-20": [late, early, passenger, short, rode]}
+    before = drive(ANN, "02-27T08:00", 6.2)
+    before |= {"start_at": before["start_at"] - timedelta(seconds=7)}
+    # Two drives begin at the same movement: the nearer one is the same.
+    again = drive(ANN, "02-27T08:00", 0.1)
+    again |= {"start_at": again["start_at"] + timedelta(seconds=50)}
+    days = {"02-27": [before, again], "02-20": [old], "02-21": [night], "03-06": [same, other], "03-20": [late, early, passenger, short, rode]}
     for day, drives in days.items():
         hand.deliver("transports_realtime", at(f"{day}T00:00"), drives)
     brakes = [event("brake", 5, 3.5), event("brake", 5, 2.9)]
@@ -246,6 +251,7 @@ ANSWERS: dict[str, list[tuple[Any, ...]]] = {
     "12a": [
         (date(2026, 2, 20), 1, 0),
         (date(2026, 2, 21), 1, 0),
+        (date(2026, 2, 27), 2, 0),
         (date(2026, 3, 6), 2, 0),
         (date(2026, 3, 20), 5, 1.8),
     ],
@@ -327,7 +333,7 @@ def test_who_is_who_and_when_they_were_seen(ask: Ask) -> None:
         ("1", None, [], None, False, drove, last, True, False, "active", 1),
         ("2", None, [], None, False, drove, last, True, False, "active", 1),
         ("3", "client-z", ["client-z"], None, False, None, None, True, False, "never_seen", None),
-        ("a", None, ["client-a"], "app-a", True, at("03-06T00:00"), S3, True, True, "active", 0),
+        ("a", None, ["client-a"], "app-a", True, at("02-27T00:00"), S3, True, True, "active", 0),
         ("b", "client-b", ["client-b"], None, False, S1, S1, True, False, "silent", 14),
         ("c", None, ["client-c", "client-d"], None, True, LONG_AGO, S3, True, True, "active", 0),
         ("e", None, [], None, False, at("02-20T00:00"), last, True, False, "active", 1),
@@ -429,8 +435,11 @@ def test_names_are_one_for_each_and_the_delivered_one_is_kept(ask: Ask) -> None:
 def test_a_drive_of_both_products_is_joined_within_a_minute(ask: Ask) -> None:
     assert ask(
         "SELECT user_id[1], drive_start_at, transport_start_at, start_difference_s, mode, distance_m, "
-        "drive_distance_m, score_legal_v2 FROM mart.drive_and_transport"
-    ) == [("a", at("03-06T09:01"), at("03-06T09:00"), 60, "car", 6000, 6100, 0.7)]
+        "drive_distance_m, score_legal_v2 FROM mart.drive_and_transport ORDER BY ALL"
+    ) == [
+        ("a", at("02-27T08:00") - timedelta(seconds=7), at("02-27T08:00"), -7, "car", 6000, 6200, None),
+        ("a", at("03-06T09:01"), at("03-06T09:00"), 60, "car", 6000, 6100, 0.7),
+    ]
 
 
 def test_fixes_are_linked_to_their_drive_and_to_the_next_one_in_time(ask: Ask) -> None:

@@ -16,12 +16,12 @@ WITH drives AS (
     SELECT feed, user_id, drive_key, start_at AS drive_start_at, distance_m AS drive_distance_m, occupant_role,
         data_day, COLUMNS('^score_'),
         -- A minute and its two neighbours hold all that is within a minute: one look-up instead of every pair.
-        unnest([-1, 0, 1]) + epoch(start_at) // 60 AS minute
+        date_trunc('minute', start_at) + unnest([-1, 0, 1]) * INTERVAL 1 MINUTE AS minute
     FROM mart.drive
 ),
 transports AS (
     SELECT feed, user_id, start_at AS transport_start_at, start_local, end_at, mode, distance_m, duration_s,
-        epoch(start_at) // 60 AS minute
+        date_trunc('minute', start_at) AS minute
     FROM mart.transport
 ),
 pairs AS (
