@@ -2,6 +2,5 @@
 -- durations across moment_key.
 --
 -- moment_id: Which context, as delivered.
--- moment_key: Which context, one name for each.
 SELECT m.* EXCLUDE (meta, object_key, line, extra), coalesce(a.moment_key, m.moment_id) AS moment_key
 FROM sentiance.moments AS m LEFT JOIN mart.moment_alias AS a USING (moment_id)
