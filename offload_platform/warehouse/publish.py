@@ -1,6 +1,8 @@
 """Publishes what the build file knows: a file of its own, built aside, verified and swapped in one step.
 
-It holds the histories, the truth now as views of them, and the accounts; not what was delivered, nor how it is kept.
+It holds the histories, the truth now as views of them, the marts, and the accounts; not what was delivered, nor how it
+is kept. Of a vendor that has delivered anything it has everything, empty where nothing was loaded: a query that is
+right does not fail for want of rows.
 A reader that holds the old file keeps reading it; nobody who reads is waited for, and no reader sees half a load.
 """
 
@@ -14,12 +16,15 @@ import duckdb
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.settings import Feed
-from offload_platform.vendors import vendor_named
+from offload_platform.vendors import Vendor, vendor_named
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
 from offload_platform.warehouse.holds import Held, held_deliveries
+from offload_platform.warehouse.marts import ensure_marts
 from offload_platform.warehouse.merge import Merged, merge, too_old_to_merge
 from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
+from offload_platform.warehouse.presence import PRESENCE, PRESENCE_COLUMNS, PRESENCE_COMMENT, presence_sql
 from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
+from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import ensure_current, history_columns, history_comment, history_view
 
 _READ_ONLY = 0o444
@@ -55,13 +60,13 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     """
     merged, held = tuple(merge(connection, feeds)), tuple(held_deliveries(connection))
     too_old = too_old_to_merge(connection)
-    contracts = _loaded_contracts(connection)
+    vendors = _loaded_vendors(connection)
     connection.execute("CHECKPOINT")
     files.published.parent.mkdir(parents=True, exist_ok=True)
     aside = files.published.with_suffix(".duckdb.new")
     _remove(aside)
     try:
-        expected = _write(connection, aside, contracts)
+        expected = _write(connection, aside, vendors)
         _verify(aside, expected, files)
         connection.close()
         aside.chmod(_READ_ONLY)
@@ -73,12 +78,14 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     return Published(expected, files.published.stat().st_size, datetime.now(UTC), merged, held, too_old)
 
 
-def _loaded_contracts(connection: duckdb.DuckDBPyConnection) -> list[Contract]:
-    loaded = fetched(connection, "SELECT vendor, offload_type FROM ops.contracts ORDER BY ALL")
-    return [vendor_named(vendor).contracts[offload_type] for vendor, offload_type in loaded]
+def _loaded_vendors(connection: duckdb.DuckDBPyConnection) -> list[Vendor]:
+    return [
+        vendor_named(vendor)
+        for (vendor,) in fetched(connection, "SELECT DISTINCT vendor FROM ops.contracts ORDER BY 1")
+    ]
 
 
-def _write(connection: duckdb.DuckDBPyConnection, aside: Path, contracts: Sequence[Contract]) -> dict[str, int]:
+def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence[Vendor]) -> dict[str, int]:
     """Write the file; returns the rows that the build file has for each of its tables."""
     [(build,)] = fetched(connection, "SELECT current_database()")
     version = literal(str(CONNECTION_CONFIG["storage_compatibility_version"]))
@@ -92,25 +99,48 @@ def _write(connection: duckdb.DuckDBPyConnection, aside: Path, contracts: Sequen
             source = f"{quoted(build)}.ops.{quoted(table)}"
             connection.execute(f"INSERT INTO ops.{quoted(table)} BY NAME FROM {source}")
             [(expected[f"ops.{table}"],)] = fetched(connection, f"SELECT count(*) FROM {source}")
+        loaded = set(fetched(connection, "SELECT vendor, offload_type FROM ops.contracts"))
+        if vendors:
+            expected[PRESENCE] = _write_presence(connection, build, vendors)
+        contracts = [contract for vendor in vendors for contract in vendor.contracts.values()]
         for contract in contracts:
-            columns = history_columns(contract)
-            sync_table(connection, "history", contract.table, {name: kind for name, (kind, _) in columns.items()})
-            connection.execute(
-                f"INSERT INTO {history_view(contract)} BY NAME FROM {quoted(build)}.{history_view(contract)}"
-            )
-            [(expected[f"history.{contract.table}"],)] = fetched(
-                connection,
-                f"SELECT count(*) FROM {quoted(build)}.store.{quoted(contract.table + '_versions')}",
-            )
-            comments = {name: comment for name, (_, comment) in columns.items()}
-            comment_on(connection, "TABLE", history_view(contract), history_comment(contract), comments)
-        for contract in contracts:
-            ensure_current(connection, contract)
+            is_loaded = (contract.vendor, contract.offload_type) in loaded
+            expected[f"history.{contract.table}"] = _write_history(connection, build if is_loaded else None, contract)
+        # Two thousand comments, one commit.
+        with transaction(connection):
+            for contract in contracts:
+                comments = {name: comment for name, (_, comment) in history_columns(contract).items()}
+                comment_on(connection, "TABLE", history_view(contract), history_comment(contract), comments)
+                ensure_current(connection, contract)
+            for vendor in vendors:
+                ensure_marts(connection, vendor.name)
         connection.execute("CHECKPOINT published")
     finally:
         connection.execute(f"USE {quoted(build)}")
         connection.execute("DETACH published")
     return expected
+
+
+def _write_history(connection: duckdb.DuckDBPyConnection, build: str | None, contract: Contract) -> int:
+    """Write the history of a contract, empty without a build file; returns the rows that the build file has."""
+    columns = {name: kind for name, (kind, _) in history_columns(contract).items()}
+    sync_table(connection, "history", contract.table, columns)
+    if build is None:
+        return 0
+    connection.execute(f"INSERT INTO {history_view(contract)} BY NAME FROM {quoted(build)}.{history_view(contract)}")
+    versions = f"{quoted(build)}.store.{quoted(contract.table + '_versions')}"
+    return int(fetched(connection, f"SELECT count(*) FROM {versions}")[0][0])
+
+
+def _write_presence(connection: duckdb.DuckDBPyConnection, build: str, vendors: Sequence[Vendor]) -> int:
+    """Write who was present in which snapshot; returns the rows that the build file has."""
+    schema, _, table = PRESENCE.partition(".")
+    sync_table(connection, schema, table, {name: kind for name, (kind, _) in PRESENCE_COLUMNS.items()})
+    present = presence_sql(vendors, f"{quoted(build)}.store.subjects")
+    connection.execute(f"INSERT INTO {PRESENCE} BY NAME {present} ORDER BY feed, delivery_stamp, user_id")
+    comments = {name: comment for name, (_, comment) in PRESENCE_COLUMNS.items()}
+    comment_on(connection, "TABLE", PRESENCE, PRESENCE_COMMENT, comments)
+    return int(fetched(connection, f"SELECT count(*) FROM ({present})")[0][0])
 
 
 def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> None:

@@ -102,11 +102,13 @@ def test_the_file_holds_what_is_known_and_nothing_is_left_beside_it(
     assert [file.name for file in published.parent.iterdir()] == ["offloads.duckdb"]
     assert list(published.parent.parent.rglob("*.wal")) == []
     assert told.size_bytes == published.stat().st_size
-    assert told.rows == {table: len(rows) for table, rows in in_build_file.items()}
+    loaded = {table: rows for table, rows in told.rows.items() if table in in_build_file}
+    assert loaded == {table: len(rows) for table, rows in in_build_file.items()}
+    assert not any(told.rows[table] for table in told.rows.keys() - loaded.keys()), "what was never loaded is empty"
     assert told.rows["history.segments"] == 3
     with duckdb.connect(published, read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        assert content_of(connection) == in_build_file
+        assert {t: rows for t, rows in content_of(connection).items() if t in in_build_file} == in_build_file
         assert connection.execute("SELECT user_id[1] FROM sentiance.segments ORDER BY ALL").fetchall() == [
             ("a",),
             ("b",),

@@ -93,7 +93,8 @@ CONTRACT = Contract(
                         date_diff('millisecond', event.start_at, event.end_at) / 1000
                     ) AS duration_s,
                     event.mean_mps2, event.magnitude_norm, event.traffic_intensity, event.traffic_probability,
-                    len(event.peaks) AS peak_count
+                    len(event.peaks) AS peak_count,
+                    list_max(list_transform(event.peaks, lambda peak: peak.max_mps2)) AS peak_mps2
                 FROM (
                     SELECT *, start_at AS drive_start_at, unnest(events) AS event,
                         generate_subscripts(events, 1) AS seq
@@ -115,6 +116,7 @@ CONTRACT = Contract(
                 "traffic_intensity": "Traffic only: low, medium or high.",
                 "traffic_probability": "Traffic only: probability of that intensity. Unit: share 0..1.",
                 "peak_count": "Number of peaks, see drive_event_peaks.",
+                "peak_mps2": "Greatest acceleration in the event; accelerations only. Unit: m/s2.",
             },
         ),
         View(
