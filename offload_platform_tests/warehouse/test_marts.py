@@ -160,7 +160,13 @@ def deliver_drives(hand: ByHand) -> None:
     # Two drives begin at the same movement: the nearer one is the same.
     again = drive(ANN, "02-27T08:00", 0.1)
     again |= {"start_at": again["start_at"] + timedelta(seconds=50)}
-    days = {"02-27": [before, again], "02-20": [old], "02-21": [night], "03-06": [same, other], "03-20": [late, early, passenger, short, rode]}
+    days = {
+        "02-27": [before, again],
+        "02-20": [old],
+        "02-21": [night],
+        "03-06": [same, other],
+        "03-20": [late, early, passenger, short, rode],
+    }
     for day, drives in days.items():
         hand.deliver("transports_realtime", at(f"{day}T00:00"), drives)
     brakes = [event("brake", 5, 3.5), event("brake", 5, 2.9)]
