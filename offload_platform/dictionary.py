@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -26,8 +27,10 @@ from offload_platform.simulator.mapping import Links, MappingSimulation
 from offload_platform.simulator.simulation import Simulation
 from offload_platform.simulator.writing import write
 from offload_platform.vendors import vendor_named, vendor_names
+from offload_platform.warehouse.marts import SCHEMA as MARTS
 from offload_platform.warehouse.ops import OPS_TABLES
-from offload_platform.warehouse.sql import column_type
+from offload_platform.warehouse.publish import ensure_published
+from offload_platform.warehouse.sql import column_type, fetched
 from offload_platform.warehouse.views import current_columns
 
 FORMATS = (".md", ".html")
@@ -59,13 +62,13 @@ class DescribedTable:
 
 
 def describe() -> list[DescribedTable]:
-    """Every table of every vendor, then the accounts."""
+    """Every table of every vendor, then the marts, then the accounts."""
     tables = [
         _of_contract(contract, examples)
         for vendor in vendor_names()
         for contract, examples in _with_examples(vendor).values()
     ]
-    return [*tables, *_of_ops()]
+    return [*tables, *_of_marts(), *_of_ops()]
 
 
 def write_dictionary(file: Path) -> None:
@@ -119,6 +122,23 @@ def _of_column(column: Column, example: Any) -> DescribedColumn:
         example=_said(example),
         source=facts.source,
     )
+
+
+def _of_marts() -> Iterator[DescribedTable]:
+    with duckdb.connect(":memory:") as connection:
+        ensure_published(connection, [vendor_named(vendor) for vendor in vendor_names()])
+        columns = fetched(
+            connection,
+            "SELECT table_name, list((column_name, data_type, comment) ORDER BY column_index) FROM duckdb_columns() "
+            "WHERE schema_name = ? GROUP BY table_name",
+            [MARTS],
+        )
+        described = dict(columns)
+        views = "SELECT view_name, comment FROM duckdb_views() WHERE schema_name = ? ORDER BY view_name"
+        for name, description in fetched(connection, views, [MARTS]):
+            yield DescribedTable(
+                f"{MARTS}.{name}", description, (), tuple(DescribedColumn(*said) for said in described[name])
+            )
 
 
 def _of_ops() -> Iterator[DescribedTable]:

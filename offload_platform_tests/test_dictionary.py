@@ -10,9 +10,8 @@ import pytest
 
 from offload_platform.dictionary import DescribedTable, describe, rendered
 from offload_platform.vendors import vendor_named, vendor_names
-from offload_platform.warehouse.ops import ensure_ops
+from offload_platform.warehouse.publish import ensure_published
 from offload_platform.warehouse.sql import column_comment
-from offload_platform.warehouse.views import ensure_tables
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "dictionary.md"
 Make = Callable[..., Any]
@@ -30,13 +29,10 @@ def test_the_document_is_that_of_the_contracts(tables: list[DescribedTable]) -> 
 
 def test_it_has_every_column_of_the_warehouse_in_order(tables: list[DescribedTable]) -> None:
     with duckdb.connect(":memory:") as connection:
-        ensure_ops(connection)
-        for vendor in vendor_names():
-            for contract in vendor_named(vendor).contracts.values():
-                ensure_tables(connection, contract)
+        ensure_published(connection, [vendor_named(vendor) for vendor in vendor_names()])
         made = connection.execute(
             "SELECT schema_name || '.' || table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() "
-            "WHERE schema_name IN ('sentiance', 'ops') GROUP BY ALL"
+            "WHERE schema_name IN ('sentiance', 'mart', 'ops') GROUP BY ALL"
         ).fetchall()
     seen = dict(made)
     views = {f"{c.vendor}.{view.name}" for c in vendor_named("sentiance").contracts.values() for view in c.views}

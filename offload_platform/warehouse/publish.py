@@ -7,7 +7,7 @@ A reader that holds the old file keeps reading it; nobody who reads is waited fo
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
 from offload_platform.warehouse.presence import PRESENCE, PRESENCE_COLUMNS, PRESENCE_COMMENT, presence_sql
 from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
 from offload_platform.warehouse.transactions import transaction
-from offload_platform.warehouse.views import ensure_current, history_columns, history_comment, history_view
+from offload_platform.warehouse.views import ensure_current, history_columns, history_comment
 
 _READ_ONLY = 0o444
 
@@ -85,35 +85,51 @@ def _loaded_vendors(connection: duckdb.DuckDBPyConnection) -> list[Vendor]:
     ]
 
 
+def ensure_published(connection: duckdb.DuckDBPyConnection, vendors: Sequence[Vendor]) -> None:
+    """Create in an empty file everything that a published one has: tables without rows, views, marts and comments."""
+    ensure_ops(connection)
+    # Thousands of comments, one commit.
+    with transaction(connection):
+        connection.execute("CREATE SCHEMA history")
+        _create(connection, PRESENCE, PRESENCE_COMMENT, PRESENCE_COLUMNS)
+        for contract in _contracts(vendors):
+            _create(connection, f"history.{contract.table}", history_comment(contract), history_columns(contract))
+            ensure_current(connection, contract)
+        for vendor in vendors:
+            ensure_marts(connection, vendor.name)
+
+
+def _create(
+    connection: duckdb.DuckDBPyConnection, name: str, description: str, columns: Mapping[str, tuple[str, str]]
+) -> None:
+    schema, _, table = name.partition(".")
+    sync_table(connection, schema, table, {column: kind for column, (kind, _) in columns.items()})
+    comments = {column: comment for column, (_, comment) in columns.items()}
+    comment_on(connection, "TABLE", f"{quoted(schema)}.{quoted(table)}", description, comments)
+
+
+def _contracts(vendors: Sequence[Vendor]) -> list[Contract]:
+    return [contract for vendor in vendors for contract in vendor.contracts.values()]
+
+
 def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence[Vendor]) -> dict[str, int]:
     """Write the file; returns the rows that the build file has for each of its tables."""
     [(build,)] = fetched(connection, "SELECT current_database()")
     version = literal(str(CONNECTION_CONFIG["storage_compatibility_version"]))
-    expected = {}
+    loaded = set(fetched(connection, "SELECT vendor, offload_type FROM ops.contracts"))
     connection.execute(f"ATTACH {literal(str(aside))} AS published (STORAGE_VERSION {version})")
     try:
         connection.execute("USE published")
-        ensure_ops(connection)
-        connection.execute("CREATE SCHEMA history")
-        for table in OPS_TABLES:
-            source = f"{quoted(build)}.ops.{quoted(table)}"
-            connection.execute(f"INSERT INTO ops.{quoted(table)} BY NAME FROM {source}")
-            [(expected[f"ops.{table}"],)] = fetched(connection, f"SELECT count(*) FROM {source}")
-        loaded = set(fetched(connection, "SELECT vendor, offload_type FROM ops.contracts"))
-        if vendors:
-            expected[PRESENCE] = _write_presence(connection, build, vendors)
-        contracts = [contract for vendor in vendors for contract in vendor.contracts.values()]
-        for contract in contracts:
+        ensure_published(connection, vendors)
+        expected = {f"ops.{table}": _fill(connection, f"ops.{table}", build) for table in OPS_TABLES}
+        present = presence_sql(vendors, f"{quoted(build)}.store.subjects")
+        connection.execute(f"INSERT INTO {PRESENCE} BY NAME {present} ORDER BY feed, delivery_stamp, user_id")
+        [(expected[PRESENCE],)] = fetched(connection, f"SELECT count(*) FROM ({present})")
+        for contract in _contracts(vendors):
             is_loaded = (contract.vendor, contract.offload_type) in loaded
-            expected[f"history.{contract.table}"] = _write_history(connection, build if is_loaded else None, contract)
-        # Two thousand comments, one commit.
-        with transaction(connection):
-            for contract in contracts:
-                comments = {name: comment for name, (_, comment) in history_columns(contract).items()}
-                comment_on(connection, "TABLE", history_view(contract), history_comment(contract), comments)
-                ensure_current(connection, contract)
-            for vendor in vendors:
-                ensure_marts(connection, vendor.name)
+            versions = f"store.{contract.table}_versions"
+            name = f"history.{contract.table}"
+            expected[name] = _fill(connection, name, build, versions) if is_loaded else 0
         connection.execute("CHECKPOINT published")
     finally:
         connection.execute(f"USE {quoted(build)}")
@@ -121,26 +137,11 @@ def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence
     return expected
 
 
-def _write_history(connection: duckdb.DuckDBPyConnection, build: str | None, contract: Contract) -> int:
-    """Write the history of a contract, empty without a build file; returns the rows that the build file has."""
-    columns = {name: kind for name, (kind, _) in history_columns(contract).items()}
-    sync_table(connection, "history", contract.table, columns)
-    if build is None:
-        return 0
-    connection.execute(f"INSERT INTO {history_view(contract)} BY NAME FROM {quoted(build)}.{history_view(contract)}")
-    versions = f"{quoted(build)}.store.{quoted(contract.table + '_versions')}"
-    return int(fetched(connection, f"SELECT count(*) FROM {versions}")[0][0])
-
-
-def _write_presence(connection: duckdb.DuckDBPyConnection, build: str, vendors: Sequence[Vendor]) -> int:
-    """Write who was present in which snapshot; returns the rows that the build file has."""
-    schema, _, table = PRESENCE.partition(".")
-    sync_table(connection, schema, table, {name: kind for name, (kind, _) in PRESENCE_COLUMNS.items()})
-    present = presence_sql(vendors, f"{quoted(build)}.store.subjects")
-    connection.execute(f"INSERT INTO {PRESENCE} BY NAME {present} ORDER BY feed, delivery_stamp, user_id")
-    comments = {name: comment for name, (_, comment) in PRESENCE_COLUMNS.items()}
-    comment_on(connection, "TABLE", PRESENCE, PRESENCE_COMMENT, comments)
-    return int(fetched(connection, f"SELECT count(*) FROM ({present})")[0][0])
+def _fill(connection: duckdb.DuckDBPyConnection, name: str, build: str, counted: str | None = None) -> int:
+    """Copy what the build file has under a name; returns the rows of that, or of the table that it is made of."""
+    name, counted = (".".join(map(quoted, of.split("."))) for of in (name, counted or name))
+    connection.execute(f"INSERT INTO {name} BY NAME FROM {quoted(build)}.{name}")
+    return int(fetched(connection, f"SELECT count(*) FROM {quoted(build)}.{counted}")[0][0])
 
 
 def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> None:
