@@ -36,9 +36,9 @@ def open_instance(files: WarehouseFiles, capture_output: bool = True) -> dg.Dags
     home = dagster_home(files)
     try:
         instance = dg.DagsterInstance.from_config(str(home))
-    except dg.DagsterInvalidConfigError:
-        # It names the setting that Dagster does not know.
-        raise
+    except dg.DagsterInvalidConfigError as error:
+        wrong = "; ".join(_first_sentence(one.message) for one in error.errors)
+        raise SettingsError(f"{home / TEMPLATE.name}: {wrong}. Next: compare it with docs/production.md") from error
     except Exception as error:  # whatever the configured storage raises
         raise SettingsError(
             f"{home / TEMPLATE.name}: Dagster cannot use the storage that it names: {_first_cause(error)}. "
@@ -62,3 +62,8 @@ def _first_cause(error: BaseException) -> str:
     while cause := error.__cause__ or error.__context__:
         error = cause
     return " ".join(str(error).split())
+
+
+def _first_sentence(message: str) -> str:
+    """What Dagster says of a setting, without the stack trace that may follow."""
+    return " ".join(message.partition("Stack Trace:")[0].split()).rstrip(".")

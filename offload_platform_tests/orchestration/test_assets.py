@@ -24,6 +24,7 @@ from offload_platform.orchestration.checks import (
 )
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.partitions import partition_key_of, partition_of, partitions_of
+from offload_platform.orchestration.publishing import HELD_CHECK
 from offload_platform.orchestration.punctuality import ON_TIME_CHECK
 from offload_platform.orchestration.reports import table
 from offload_platform.orchestration.resources import warehouse_in
@@ -288,7 +289,7 @@ def test_the_graph(tmp_path: Path, feed_of: Make) -> None:
         expected[f"acme/{name}"] = ("acme", {"s3", "polars", "duckdb"}, acme, [f"acme/{name}/delivery"])
     assert found == expected
     checks = {(c.asset_key.to_user_string(), c.name) for c in defs.resolve_asset_graph().asset_check_keys}
-    assert checks == {
+    assert checks == {("published_file", HELD_CHECK)} | {
         (f"{feed}/{name}", check)
         for feed, types in (("acme", TYPES), ("sister", ("moments",)))
         for name in types
