@@ -163,6 +163,7 @@ def test_rows_are_counted_again_after_the_commit(bench: Bench) -> None:
             "in": "3",
             "loaded": "2",
             "quarantined": "1",
+            "erased": "0",
             "in the table": "1",
             "in quarantine": "1",
         }
