@@ -60,7 +60,7 @@ GROUP BY ALL ORDER BY ALL LIMIT 6""",
         """SELECT offload_type, count(DISTINCT partition) AS weeks,
     sum(rows_in) AS rows_in, sum(rows_loaded) AS loaded,
     sum(rows_quarantined) AS quarantined,
-    bool_and(rows_in = rows_loaded + rows_quarantined) AS balanced
+    bool_and(rows_in = rows_loaded + rows_quarantined + rows_erased) AS balanced
 FROM ops.ledger WHERE status = 'loaded'
 GROUP BY offload_type ORDER BY rows_in DESC""",
     ),

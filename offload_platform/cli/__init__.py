@@ -15,6 +15,7 @@ from offload_platform.cli import (  # noqa: F401 (commands)
     demo,
     dictionary,
     doctor,
+    erase,
     loading,
     plan,
     scorecard,

@@ -14,6 +14,8 @@ import polars as pl
 from offload_platform.contracts.columns import Column, columns_of
 from offload_platform.contracts.readers import Computed, UnknownColumns
 
+_PERSON_COLUMNS = ("user_id", "metadata_user_id", "external_id")
+
 
 class Cadence(StrEnum):
     """How often a feed delivers."""
@@ -139,6 +141,11 @@ class Contract:
     def subject(self) -> str | None:
         """Column of the person that a row is about; None where rows are about nobody."""
         return "user_id" if "user_id" in self.columns else None
+
+    @property
+    def person_columns(self) -> tuple[str, ...]:
+        """Columns that hold the id of a person, the vendor's or the client's."""
+        return tuple(name for name in _PERSON_COLUMNS if name in self.columns)
 
     @property
     def is_told_apart_by_delivery(self) -> bool:

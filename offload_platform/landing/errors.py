@@ -27,7 +27,8 @@ class MostlyBad(UntrustedPart):
     """A part too many of whose rows break the contract, as found when it was given up.
 
     `rows` were read by then and `broken` of them break the contract; `reasons` counts these by reason (a row with two
-    reasons counts under both), and `sample` holds the first of them as line, reasons and the beginning of the row.
+    reasons counts under both), and `sample` holds the first of them as line, reasons and the beginning of the row,
+    masked.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from offload_platform.landing import json_lines, records
 from offload_platform.landing.decompress import chunks, is_gzip
 from offload_platform.landing.errors import DamagedBody, MostlyBad
 from offload_platform.landing.fingerprint import Fingerprint, header_drift, read_fingerprint
+from offload_platform.landing.masking import mask_of
 from offload_platform.landing.store import DeliveryStore, etag_is_md5
 from offload_platform.quality.conform import Conformer
 from offload_platform.quality.drift import Drift, DriftCounter, DriftKind
@@ -36,7 +37,7 @@ class StagedPart:
 
     `lines` counts physical lines after the header, `rows_in` records; `reasons` counts quarantined rows by reason (a
     row with two reasons counts under both), and `sample` holds the first of them as line, reasons and the beginning of
-    the row as delivered.
+    the row as delivered, masked. `erased` counts rows that were struck because they are of erased persons.
     """
 
     part: Part
@@ -51,12 +52,13 @@ class StagedPart:
     drift: list[Drift]
     row_files: tuple[Path, ...]
     quarantine_files: tuple[Path, ...]
+    erased: int = 0
 
     def __post_init__(self) -> None:
-        if self.rows_in != self.loaded + self.quarantined:
+        if self.rows_in != self.loaded + self.quarantined + self.erased:
             raise AssertionError(
-                f"{self.part.key}: {self.rows_in:,} rows in, but {self.loaded:,} loaded and "
-                f"{self.quarantined:,} quarantined"
+                f"{self.part.key}: {self.rows_in:,} rows in, but {self.loaded:,} loaded, "
+                f"{self.quarantined:,} quarantined and {self.erased:,} erased"
             )
 
 
@@ -82,6 +84,11 @@ class StagedDelivery:
     def quarantined(self) -> int:
         """Rows set aside."""
         return sum(part.quarantined for part in self.parts)
+
+    @property
+    def erased(self) -> int:
+        """Rows of erased persons."""
+        return sum(part.erased for part in self.parts)
 
     @property
     def drift(self) -> list[Drift]:
@@ -138,7 +145,7 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, spool: 
         parse = _parser(fingerprint, contract, json_cells)
         for block in records.read_blocks(newlines, rest, part.key, first_line=1 + header_lines):
             stem = spool.with_name(f"{_file_stem(part)}-{block.first_line:010d}")
-            _stage_block(block, *parse(block), contract, tally, stem)
+            _stage_block(block, *parse(block), contract, tally, stem, fingerprint.delimiter)
             _refuse_if_mostly_bad(store, part, tally)
     if tally.lines != newlines.lines - header_lines:
         raise AssertionError(f"{part.key}: {tally.lines:,} of {newlines.lines - header_lines:,} lines were read")
@@ -182,6 +189,7 @@ def _stage_block(
     contract: Contract,
     tally: "_Tally",
     stem: Path,
+    delimiter: str,
 ) -> None:
     lines = found.rows[records.LINE]
     conformed = conformer.conform(found.rows.drop(records.LINE))
@@ -197,7 +205,7 @@ def _stage_block(
         quarantined = pl.concat([quarantined, breaking]).sort(records.LINE)
         is_good = pl.Series([True]).new_from_index(0, good.height).scatter(positions, False)
         good = good.filter(is_good)
-    tally.add(block, found, good, quarantined)
+    tally.add(block, found, good, quarantined, mask_of(contract, conformer.delivered_columns, delimiter))
     tally.columns.update(dict.fromkeys(conformer.delivered_columns))
     tally.drift.count(good, conformed.misfits)
     if good.height:
@@ -248,7 +256,14 @@ class _Tally:
     def __post_init__(self) -> None:
         self.drift = DriftCounter(self.contract)
 
-    def add(self, block: records.Block, found: records.Records, good: pl.DataFrame, quarantined: pl.DataFrame) -> None:
+    def add(
+        self,
+        block: records.Block,
+        found: records.Records,
+        good: pl.DataFrame,
+        quarantined: pl.DataFrame,
+        mask: Callable[[str], str],
+    ) -> None:
         self.lines += block.lines
         self.blank += found.blank
         self.continued += found.continued
@@ -258,7 +273,7 @@ class _Tally:
         self.carriage_returns += block.content.count(b"\r\n")
         if quarantined.height:
             first = quarantined.head(_SAMPLE_ROWS - len(self.sample))
-            self.sample += first.with_columns(pl.col("raw").str.head(_SAMPLE_CHARACTERS)).rows()
+            self.sample += [(line, why, mask(raw)[:_SAMPLE_CHARACTERS]) for line, why, raw in first.rows()]
             self.reasons.update(dict(quarantined["reasons"].explode().value_counts().rows()))
 
     def all_drift(self, fingerprint: Fingerprint) -> list[Drift]:

@@ -36,7 +36,8 @@ _REASONS_IN_A_SENTENCE = 3
 def check_specs(feed: Feed, contract: Contract, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks of a table, each with a result for each partition. Only the refusal of a delivery blocks."""
     said = {
-        ACCOUNT_CHECK: "Rows in = rows loaded + rows in ops.quarantine, counted again after the commit.",
+        ACCOUNT_CHECK: "Rows in = rows loaded + rows in ops.quarantine (+ rows of erased persons), counted again after "
+        "the commit.",
         QUARANTINE_CHECK: "Rows that break the contract are set aside in ops.quarantine; the others are loaded. "
         "A delivery with too many of them is refused, and the partition keeps its old rows.",
         DRIFT_CHECK: "Header, dialect and enumerated values are those that the contract knows.",
@@ -103,22 +104,26 @@ def _account(loaded: Loaded) -> dg.AssetCheckResult:
     staged, parts = loaded.staged, loaded.measures.parts
     in_table, in_quarantine = sum(p.in_table for p in parts), sum(p.in_quarantine for p in parts)
     broken = [part for part in parts if not part.balances]
-    passed = not broken and staged.rows_in == in_table + in_quarantine
+    passed = not broken and staged.rows_in == in_table + in_quarantine + staged.erased
     metadata: dict[str, Any] = {
         "rows in": staged.rows_in,
         "rows in the table": in_table,
         "rows in quarantine": in_quarantine,
         "parts that do not balance": len(broken),
     }
+    if staged.erased:
+        metadata["rows of erased persons"] = staged.erased
     if broken:
         metadata["by part"] = table(
-            ("part", "in", "loaded", "quarantined", "in the table", "in quarantine"),
+            ("part", "in", "loaded", "quarantined", "erased", "in the table", "in quarantine"),
             (
-                (p.object_key, p.rows_in, p.rows_loaded, p.rows_quarantined, p.in_table, p.in_quarantine)
+                (p.object_key, p.rows_in, p.rows_loaded, p.rows_quarantined, p.rows_erased, p.in_table, p.in_quarantine)
                 for p in broken[:_SAMPLE_ROWS]
             ),
         )
     counted = f"{in_table:,} in the table and {in_quarantine:,} in quarantine, counted again after the commit"
+    if staged.erased:
+        counted = f"{staged.erased:,} of erased persons, {counted}"
     return dg.AssetCheckResult(
         check_name=ACCOUNT_CHECK,
         passed=passed,

@@ -21,6 +21,7 @@ def load_metadata(loaded: Loaded, seconds: float) -> dict[str, Any]:
         "rows in": staged.rows_in,
         "rows loaded": staged.loaded,
         "rows quarantined": staged.quarantined,
+        **({"rows erased": staged.erased} if staged.erased else {}),
         "drift observations": len(staged.drift),
         "parts": len(staged.parts),
         "stored size (MB)": round(loaded.delivery.size / 1e6, 3),

@@ -285,6 +285,7 @@ def _insert_ledger(
                 version,
                 first_loaded.get((stored.key, stored.etag, version), now),
                 stored.last_modified,
+                part.erased,
             ],
         )
     if not staged.parts and staged.delivery.marker is not None:
@@ -295,7 +296,15 @@ def _insert_ledger(
         insert_ops(
             connection,
             "ledger",
-            [*partition.account, *_delivery_account(staged.delivery), *empty, version, loaded_at, marker.last_modified],
+            [
+                *partition.account,
+                *_delivery_account(staged.delivery),
+                *empty,
+                version,
+                loaded_at,
+                marker.last_modified,
+                0,
+            ],
         )
     if partition.contract.content is Content.REGISTER:
         return
@@ -345,7 +354,7 @@ def _insert_receipt(
                     quarantined_by_reason: quarantined_by_reason
                 } ORDER BY object_key
             ) AS parts,
-            delivery_stamp, ?::TIMESTAMPTZ AS arrived_at
+            delivery_stamp, ?::TIMESTAMPTZ AS arrived_at, sum(rows_erased)::BIGINT AS rows_erased
         FROM ops.ledger
         WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? AND offload_type = ? AND status = 'loaded'
         GROUP BY ALL

@@ -21,13 +21,14 @@ class CompactFailed(Exception):
     """The file that was written anew is not equal to the build file; the build file stands."""
 
 
-def compact(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles) -> bool:
+def compact(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, *, always: bool = False) -> bool:
     """Write the build file anew where a quarter or more of it is free, and the disk has room; whether that was done.
 
-    The connection is the writer's, with the writer lock held; it is closed here where the file is written anew.
+    The connection is the writer's, with the writer lock held; it is closed here where the file is written anew. With
+    `always` that is done however little is free.
 
     Raises:
-        CompactFailed: the new file does not hold what the old one holds.
+        CompactFailed: the new file does not hold what the old one holds, or the disk has no room although it must.
     """
     connection.execute("CHECKPOINT")
     [(block_size, total, used, free)] = connection.execute(
@@ -35,7 +36,12 @@ def compact(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles) -> boo
         "WHERE database_name = current_database()"
     ).fetchall()
     has_room = shutil.disk_usage(files.build.parent).free > used * block_size
-    if free < total * _WORTH_FROM_SHARE or not has_room:
+    if always and not has_room:
+        raise CompactFailed(
+            f"{files.build} is to be written anew, and the disk has no room for the {used * block_size / 1e6:,.0f} MB "
+            "that it holds. Make room, and call the command again."
+        )
+    if not always and (free < total * _WORTH_FROM_SHARE or not has_room):
         return False
     aside = files.build.with_suffix(".duckdb.new")
     _remove(aside)
@@ -80,5 +86,5 @@ def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> Non
         where = ", ".join(different) or "its log"
         raise CompactFailed(
             f"{files.build} was written anew with other rows in {where}; the old file stands. "
-            "Run `offload tidy` again; if it stays so, check the disk."
+            "Call the command again; if it stays so, check the disk."
         )

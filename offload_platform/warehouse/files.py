@@ -53,11 +53,17 @@ class WarehouseFiles:
         """Folders of deliveries that are being staged, and of failed loads that are kept for inspection."""
         return self.root / "staging"
 
+    @property
+    def erasures(self) -> Path:
+        """Receipts of erasures. It is there as soon as somebody is erased."""
+        return self.root / "erasures"
+
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
         """A new folder for one staged delivery, removed afterwards; what others have left behind is removed too.
 
-        The folder of a load that fails is kept as `<name>.failed`, with its error, for `failed_staging_hours`.
+        The folder of a load that fails is kept as `<name>.failed`, with its error, for `failed_staging_hours`. Where
+        somebody is erased, the error alone is kept: what is staged may hold rows of erased persons.
         """
         self.staging.mkdir(parents=True, exist_ok=True)
         self.clear_staging()
@@ -68,7 +74,7 @@ class WarehouseFiles:
                 yield folder
             except Exception as error:
                 if self.failed_staging_hours > 0:
-                    _keep_failed(folder, error)
+                    _keep_failed(folder, error, with_rows=not self.erasures.exists())
                 raise
             finally:
                 if folder.exists():
@@ -92,6 +98,23 @@ class WarehouseFiles:
             else:
                 _remove_if_abandoned(folder)
 
+    def staging_in_use(self) -> list[Path]:
+        """Folders of loads that are under way."""
+        folders = [path for path in self.staging.iterdir() if path.is_dir()] if self.staging.exists() else []
+        return [f for f in folders if f.suffix != _FAILED and not _is_abandoned(f)]
+
+    def clear_leftovers(self) -> None:
+        """Remove what killed processes have left beside build and published file: files that never took their place.
+
+        To be called with the writer lock held, and no connection open.
+        """
+        for file in (self.build, self.published):
+            for left in file.parent.glob(f"{file.name}.new*"):
+                left.unlink()
+        spilled = self.build.with_name(self.build.name + ".tmp")
+        if spilled.exists():
+            rmtree(spilled)
+
     @contextmanager
     def writer_lock(self) -> Iterator[None]:
         """Wait to be the one writer. The lock is freed by the system when its process dies."""
@@ -105,7 +128,10 @@ def _lock_of(folder: Path) -> Path:
     return folder.with_suffix(".lock")
 
 
-def _keep_failed(folder: Path, error: Exception) -> None:
+def _keep_failed(folder: Path, error: Exception, *, with_rows: bool) -> None:
+    if not with_rows:
+        rmtree(folder)
+        folder.mkdir()
     kept = folder.rename(folder.with_suffix(_FAILED))
     # A full disk must not hide what went wrong.
     with suppress(OSError):

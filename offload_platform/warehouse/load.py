@@ -1,4 +1,4 @@
-"""Loads one partition: list, choose the delivery that counts, stage it, and replace the partition with it."""
+"""Loads one partition: list, choose the delivery that counts, stage it, strike who is erased, replace the partition."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -16,6 +16,7 @@ from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition, replace_partition
 from offload_platform.warehouse.files import WarehouseFiles
 from offload_platform.warehouse.measures import Measures, measure
+from offload_platform.warehouse.strike import strike
 
 Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -49,7 +50,8 @@ def load_partition(
 
     Raises:
         NothingToLoad: there is no complete delivery; the message says why.
-        LandingError: a part cannot be fetched or trusted; the partition keeps its old rows.
+        LandingError: a part cannot be fetched or trusted, or it cannot be told who is erased; the partition keeps its
+            old rows.
     """
     choice = find_deliveries(store, partition)
     if choice.chosen is None:
@@ -59,6 +61,8 @@ def load_partition(
         on_staged(staged)
         replaced = partition.replaced_by(choice.chosen)
         with writing() as connection:
+            # Under the lock, so that nobody is erased between this and the commit.
+            staged = strike(connection, staged)
             replace_partition(connection, replaced, choice, staged, run_id)
             # Before the lock is given back, so that the figures are of this load and no other.
             measures = measure(connection, store.feed, replaced, choice.chosen)

@@ -36,11 +36,15 @@ class PartAccount:
     rows_quarantined: int
     in_table: int
     in_quarantine: int
+    rows_erased: int = 0
 
     @property
     def balances(self) -> bool:
-        """Whether every row that came in is where the ledger says."""
-        return self.rows_in == self.in_table + self.in_quarantine and (self.rows_loaded, self.rows_quarantined) == (
+        """Whether every row that came in is where the ledger says, or erased."""
+        return self.rows_in == self.in_table + self.in_quarantine + self.rows_erased and (
+            self.rows_loaded,
+            self.rows_quarantined,
+        ) == (
             self.in_table,
             self.in_quarantine,
         )
@@ -182,7 +186,7 @@ def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[
     found = connection.execute(
         f"""
         WITH ledger AS (
-            SELECT object_key, rows_in, rows_loaded, rows_quarantined FROM ops.ledger
+            SELECT object_key, rows_in, rows_loaded, rows_quarantined, rows_erased FROM ops.ledger
             WHERE {_IN_SLICE} AND offload_type = ? AND status = 'loaded'
         ),
         loaded AS (
@@ -194,7 +198,7 @@ def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[
             WHERE {_IN_SLICE} AND offload_type = ? GROUP BY ALL
         )
         SELECT object_key, coalesce(rows_in, 0), coalesce(rows_loaded, 0), coalesce(rows_quarantined, 0),
-            coalesce(in_table, 0), coalesce(in_quarantine, 0)
+            coalesce(in_table, 0), coalesce(in_quarantine, 0), coalesce(rows_erased, 0)
         FROM ledger FULL JOIN loaded USING (object_key) FULL JOIN quarantined USING (object_key)
         ORDER BY object_key
         """,

@@ -46,7 +46,7 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "delimiter": ("VARCHAR", "Delimiter of the part; empty for JSON lines."),
             "line_end": ("VARCHAR", "Line end of the part's header: CRLF, LF, or none."),
             "lines": ("BIGINT", "Physical lines, without the header."),
-            "rows_in": ("BIGINT", "Rows in the part; rows_in = rows_loaded + rows_quarantined."),
+            "rows_in": ("BIGINT", "Rows in the part; rows_in = rows_loaded + rows_quarantined + rows_erased."),
             "rows_loaded": ("BIGINT", "Rows of the part in the table."),
             "rows_quarantined": ("BIGINT", "Rows of the part in ops.quarantine."),
             "quarantined_by_reason": (
@@ -56,6 +56,7 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "contract_version": ("VARCHAR", "Version of the contract that the part was read with."),
             "loaded_at": ("TIMESTAMPTZ", "When this version of the part was first loaded with this contract (UTC)."),
             "last_modified": ("TIMESTAMPTZ", "When the store last saw the part change (UTC); no part of any identity."),
+            "rows_erased": ("BIGINT", "Rows of erased persons, which are kept nowhere."),
         },
     ),
     "quarantine": (
@@ -87,16 +88,17 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "committed_at": ("TIMESTAMPTZ", "When the load was committed (UTC)."),
             "delivery_folder": ("VARCHAR", "Folder of the delivery below the feed's root."),
             "delivery_fingerprint": ("VARCHAR", "Identity of the delivery."),
-            "rows_in": ("BIGINT", "Rows in all parts; rows_in = rows_loaded + rows_quarantined."),
+            "rows_in": ("BIGINT", "Rows in all parts; rows_in = rows_loaded + rows_quarantined + rows_erased."),
             "rows_loaded": ("BIGINT", "Rows in the table."),
             "rows_quarantined": ("BIGINT", "Rows in ops.quarantine."),
             "parts": (
                 "STRUCT(object_key VARCHAR, etag VARCHAR, size_bytes BIGINT, checksum VARCHAR, rows_in BIGINT, "
                 "rows_loaded BIGINT, rows_quarantined BIGINT, quarantined_by_reason MAP(VARCHAR, BIGINT))[]",
-                "The parts of the delivery, each balanced.",
+                "The parts of the delivery; what is neither loaded nor in quarantine was erased.",
             ),
             "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
             "arrived_at": ("TIMESTAMPTZ", "When the store last saw this version of the delivery change (UTC)."),
+            "rows_erased": ("BIGINT", "Rows of persons who were erased before this load."),
         },
     ),
     "withdrawals": (
@@ -128,6 +130,28 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "compared": ("BIGINT", "What was known just before it and could have been repeated."),
             "withdrawn": ("BIGINT", "What of that it lacks."),
             "decided_at": ("TIMESTAMPTZ", "When somebody decided (UTC); null while it is held."),
+        },
+    ),
+    "erased": (
+        "Who is erased, without saying who: ids are kept as keyed hashes.",
+        {
+            "vendor": ("VARCHAR", "Vendor."),
+            "tombstone": ("VARCHAR", "HMAC-SHA256 of vendor and id with the key of the erasures."),
+            "erased_at": ("TIMESTAMPTZ", "When the person was erased (UTC)."),
+            "characters": ("INTEGER", "Length of the id, by which it is found in broken rows."),
+            "key_check": ("VARCHAR", "HMAC-SHA256 of a constant: tells whether a key is the one of the erasures."),
+        },
+    ),
+    "erasures": (
+        "What each erasure has removed.",
+        {
+            "erased_at": ("TIMESTAMPTZ", "When it was committed (UTC)."),
+            "tombstones": ("VARCHAR[]", "Tombstones of the ids that it was about."),
+            "rows": ("BIGINT", "Distinct rows that were removed."),
+            "sightings": ("BIGINT", "Delivered rows that were removed."),
+            "versions": ("BIGINT", "Versions that were removed from the history."),
+            "quarantined": ("BIGINT", "Rows that were removed from ops.quarantine."),
+            "receipt": ("VARCHAR", "The signed receipt, as JSON."),
         },
     ),
     "contracts": (

@@ -14,6 +14,7 @@ from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing import decompress, records, staging
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import DamagedBody, LandingError, MostlyBad, UntrustedPart
+from offload_platform.landing.masking import NOT_SHOWN
 from offload_platform.landing.staging import StagedDelivery, stage
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.quality.drift import Drift, DriftKind
@@ -205,7 +206,7 @@ def test_a_part_that_is_mostly_bad_is_refused(stage_part: Stage) -> None:
 
 
 def test_a_refusal_shows_what_it_is_about(stage_part: Stage) -> None:
-    broken = ["x,,a", f"{USER},,a,more", "x,,", "x" * 1500 + ",,a", *["x,,a"] * 20]
+    broken = ["x,,a", f"{USER},,a,more", "x,,", "x,," + "a " * 1500, *["x,,a"] * 20]
     with pytest.raises(MostlyBad) as refused:
         stage_part(lines(*segments(2), *broken), checks={"quarantine": {"refuse_from_rows": 20}})
     error = refused.value
@@ -214,19 +215,19 @@ def test_a_refusal_shows_what_it_is_about(stage_part: Stage) -> None:
     assert error.reasons == {no_id: 23, "too many fields: 4 of 3": 1, no_segment: 1}
     assert [line for line, _, _ in error.sample] == list(range(4, 14))
     assert [row for _, *row in error.sample[:3]] == [
-        [[no_id], "x,,a"],
-        [["too many fields: 4 of 3"], f"{USER},,a,more"],
-        [[no_segment, no_id], "x,,"],
+        [[no_id], "•••,,a"],
+        [["too many fields: 4 of 3"], NOT_SHOWN],
+        [[no_segment, no_id], "•••,,"],
     ]
-    assert error.sample[3][2] == "x" * 1000, "a long row does not fill the memory"
+    assert error.sample[3][2] == ("•••,," + "a " * 1000)[:1000], "a long row does not fill the memory"
 
 
 def test_a_sample_is_of_the_first_rows_of_all_blocks(stage_part: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "BLOCK_BYTES", 100)
     monkeypatch.setattr(decompress, "_CHUNK_BYTES", 20)
-    (part,) = stage_part(lines(*[row for n in range(30) for row in (*segments(1), f"{n},,a")])).parts
+    (part,) = stage_part(lines(*[row for n in range(30) for row in (*segments(1), f"{n},,a.{n}")])).parts
     assert len(part.row_files) > 5
-    assert [(line, raw) for line, _, raw in part.sample] == [(3 + 2 * n, f"{n},,a") for n in range(10)]
+    assert [(line, raw) for line, _, raw in part.sample] == [(3 + 2 * n, f"•••,,a.{n}") for n in range(10)]
 
 
 def test_a_part_that_is_mostly_bad_is_refused_at_its_first_blocks(
@@ -344,7 +345,7 @@ def test_an_unaccounted_row_fails_the_part(stage_part: Stage, monkeypatch: pytes
         return records.Records(found.rows.head(1), found.rejected, found.blank, found.continued)
 
     monkeypatch.setattr(records, "parse", losing)
-    with pytest.raises(AssertionError, match="3 rows in, but 1 loaded and 0 quarantined"):
+    with pytest.raises(AssertionError, match="3 rows in, but 1 loaded, 0 quarantined and 0 erased"):
         stage_part(lines(*segments(3)))
 
 

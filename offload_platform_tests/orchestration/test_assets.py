@@ -122,7 +122,7 @@ def test_checks_fail_as_warnings_and_show_rows_as_text(
     settings: Settings, instance: dg.DagsterInstance, vendor_folder: Any
 ) -> None:
     nasty = "<script>alert(1)</script> | **bold** `code` [x](http://y) _i_ &#60; \\"
-    part = vendor_folder.part("2018-12-08", [GOOD_ROW, f"{nasty},,behavior.early_bird", f"{BEN},,brand|new"])
+    part = vendor_folder.part("2018-12-08", [GOOD_ROW, f"no id,,{nasty}", f"{BEN},,brand|new"])
     result = load(settings, instance)
     assert result.success
     checks = checks_of(result)
@@ -138,7 +138,7 @@ def test_checks_fail_as_warnings_and_show_rows_as_text(
     assert quarantine.metadata["share that breaks the contract"].value == 0.333333
     assert rows_of(quarantine.metadata["by reason"]) == [{"rows": "1", "reason": broken}]
     assert rows_of(quarantine.metadata["sample"]) == [
-        {"line": "3", "reasons": broken, "row as delivered": f"{nasty},,behavior.early_bird", "part": part.name}
+        {"line": "3", "reasons": broken, "row as delivered": f"•••,,{nasty}", "part": part.name}
     ]
     assert rows_of(drift.metadata["drift"]) == [
         {"kind": "new value", "column": "segment_id", "found": "brand|new", "rows": "1"}

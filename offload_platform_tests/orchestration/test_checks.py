@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from offload_platform.landing.masking import NOT_SHOWN
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.checks import (
     ACCOUNT_CHECK,
@@ -162,6 +163,7 @@ def test_rows_are_counted_again_after_the_commit(bench: Bench) -> None:
             "in": "3",
             "loaded": "2",
             "quarantined": "1",
+            "erased": "0",
             "in the table": "1",
             "in quarantine": "1",
         }
@@ -457,7 +459,7 @@ def test_a_delivery_that_is_mostly_bad_is_refused_and_the_old_rows_stay(
     before = warehouse.content()
     runs = len(instance.fetch_materializations(SEGMENTS, limit=10).records)
 
-    part = vendor_folder.part("2018-12-08", [*segments(ANN, BEN), "x,,y", "x,too many,y,z", "<b>x</b>,,y"])
+    part = vendor_folder.part("2018-12-08", [*segments(ANN, BEN), "x,,y", "x,too many,y,z", "x,,<b>y</b>"])
     result = load(settings, instance)
     assert not result.success
     [failure] = [event for event in result.all_events if event.is_step_failure]
@@ -485,9 +487,9 @@ def test_a_delivery_that_is_mostly_bad_is_refused_and_the_old_rows_stay(
         {"rows": "1", "reason": "too many fields: 4 of 3"},
     ]
     assert rows_of(verdict.metadata["sample"]) == [
-        {"line": "4", "reasons": BROKEN_REASON, "row as delivered": "x,,y", "part": part.name},
-        {"line": "5", "reasons": "too many fields: 4 of 3", "row as delivered": "x,too many,y,z", "part": part.name},
-        {"line": "6", "reasons": BROKEN_REASON, "row as delivered": "<b>x</b>,,y", "part": part.name},
+        {"line": "4", "reasons": BROKEN_REASON, "row as delivered": "•••,,y", "part": part.name},
+        {"line": "5", "reasons": "too many fields: 4 of 3", "row as delivered": NOT_SHOWN, "part": part.name},
+        {"line": "6", "reasons": BROKEN_REASON, "row as delivered": "•••,,<b>y</b>", "part": part.name},
     ]
 
     vendor_folder.part("2018-12-08", segments(ANN, BEN, CID))
