@@ -131,6 +131,7 @@ def test_status_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, of
         ],
         "waiting": [{"feed": "acme", "offload_type": "segments", "partition": "2018-12-08"}],
         "incomplete": [],
+        "held": [],
         "unlisted": {},
         "unrecognised": {"acme": []},
     }

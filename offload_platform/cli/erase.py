@@ -91,6 +91,8 @@ def _show(erasure: "Erasure", heading: str) -> None:
         counts = (removed.rows, removed.sightings, removed.versions, removed.quarantined)
         table.add_row(name, *(f"{count:,}" for count in counts))
     stdout.print(table)
+    if not erasure.removed:
+        stdout.print("Nothing is kept of these ids: see that they are spelled as the vendor delivers them.")
     if erasure.linked:
         stdout.print(
             f"Also linked, and not erased by themselves (--external-id): {escape(', '.join(sorted(erasure.linked)))}",

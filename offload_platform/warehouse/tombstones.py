@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 import duckdb
@@ -23,6 +24,7 @@ SHORTEST_KEY = 32
 LONG_FROM = 20
 """Ids of so many characters are found anywhere in a text: they stand in no other word by chance."""
 
+_REMEMBERED = 1 << 18
 _CHECKED = b"the key of the erasures of this warehouse"
 _NO_WORD = re.compile(r"(?:\\x[0-9a-f]{2}|[^0-9A-Za-z_-])+")
 
@@ -76,12 +78,12 @@ class Tombstones:
 
     def __init__(self, key: ErasureKey, vendor: str, tombstones: Collection[str], lengths: Collection[int]) -> None:
         self.lengths = frozenset(length for length in lengths if length >= LONG_FROM)
-        self._key = key
-        self._vendor = vendor
-        self._tombstones = frozenset(tombstones)
+        kept = frozenset(tombstones)
+        # The same users stand in every block of a part.
+        self._is_erased = lru_cache(_REMEMBERED)(lambda value: key.tombstone(vendor, value) in kept)
 
     def __contains__(self, value: object) -> bool:
-        return isinstance(value, str) and self._key.tombstone(self._vendor, value) in self._tombstones
+        return isinstance(value, str) and self._is_erased(value)
 
 
 def key_from_environment() -> ErasureKey:

@@ -13,8 +13,9 @@ import duckdb
 import pytest
 
 from offload_platform.settings import Feed
+from offload_platform.warehouse import compact as compacting
 from offload_platform.warehouse import erasure as erasing
-from offload_platform.warehouse.compact import compact
+from offload_platform.warehouse.compact import CompactFailed, compact
 from offload_platform.warehouse.erasure import Erasure, Removed, Request, erase, what_would_go
 from offload_platform.warehouse.merge import merge
 from offload_platform.warehouse.receipts import is_genuine, write_receipts
@@ -316,13 +317,18 @@ def test_tables_are_searched_value_by_value(loaded: Any) -> None:
         assert tables_that_hold(connection, {ANN, "ann@example.com"}) == []
 
 
-def test_the_bytes_go_when_the_file_is_written_anew(loaded: Any) -> None:
-    """Values of one block that repeat are kept as they are, so that bytes can be found at all."""
+def test_the_bytes_go_when_the_file_is_written_anew(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compacting, "_WORTH_FROM_SHARE", 2.0)
     erased(loaded, ANN)
     with loaded.writing() as connection:
         connection.execute("CHECKPOINT")
     assert holds(loaded.files.build, {ANN}), "free blocks hold them"
     with loaded.writing() as connection:
+        assert not compact(connection, loaded.files)
+        with monkeypatch.context() as patch:
+            patch.setattr(compacting.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1_000}))
+            with pytest.raises(CompactFailed, match="Make room, and call the command again"):
+                compact(connection, loaded.files, always=True)
         assert compact(connection, loaded.files, always=True)
     assert not holds(loaded.files.build, {ANN})
     assert holds(loaded.files.build, {BEN})
