@@ -1,33 +1,26 @@
-"""Makes the history of what deliveries have said: the one truth of all that is loaded, whatever the order of loads.
+"""Merges what is loaded into the one truth of all deliveries, but for those that are held.
 
-Deliveries are observations, ordered by their stamps. What a row is about is observed by each delivery that holds it,
-and observed as absent by each snapshot that should hold it and does not: one in which its subject is present, and whose
-window reaches back to it. Equal observations in a row are one version. Deliveries are compared as sets, and load times
-play no part, so every order of loads gives the same history.
-
-Only what a new or changed delivery can touch is worked out again, from the first such delivery on: what held before it
-stands.
+How versions follow from deliveries is in `versions.py`; here is which deliveries count.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import duckdb
 
-from offload_platform.contracts.contract import Content, Contract
 from offload_platform.settings import Feed
 from offload_platform.thresholds import CheckThresholds, WithdrawalThreshold
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.holds import Decision, Withdrawals, decisions, judged_from, write_down
-from offload_platform.warehouse.sql import fetched, quoted
-from offload_platform.warehouse.storage import forget_rows, note_unmerged, rows_table, sightings_table, versions_table
+from offload_platform.warehouse.sql import fetched
+from offload_platform.warehouse.storage import note_unmerged
 from offload_platform.warehouse.transactions import transaction
+from offload_platform.warehouse.versions import Versions
 from offload_platform.warehouse.views import has_views
 
+_OF_TYPE = "feed = ? AND vendor = ? AND offload_type = ?"
 _HAS_UNMERGED = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'unmerged'"
-_INSTANT = timedelta(microseconds=1)
-_LAST = "(SELECT max(seen_at) FROM unmerged)"
 
 
 @dataclass(frozen=True)
@@ -78,9 +71,9 @@ def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> 
                 held = judged_from(connection, feed, contract, first)
                 for stamp in held:
                     note_unmerged(connection, feed, contract, stamp)
-                one = _Merge(connection, feed, contract, min([first, *held]), has_lost_rows)
+                one = Versions(connection, feed, contract, min([first, *held]), has_lost_rows)
                 _merge_all_but_suspects(one, thresholds.withdrawals)
-                merged.append(Merged(feed, offload_type, first, last, deliveries, one.versions()))
+                merged.append(Merged(feed, offload_type, first, last, deliveries, one.begun()))
             connection.execute(
                 "DELETE FROM store.unmerged WHERE feed = ? AND vendor = ? AND offload_type = ? AND delivery_stamp >= ?",
                 [feed, vendor, offload_type, min([first, *held])],
@@ -98,7 +91,7 @@ def too_old_to_merge(connection: duckdb.DuckDBPyConnection) -> int:
     return int(count)
 
 
-def _merge_all_but_suspects(one: "_Merge", limit: WithdrawalThreshold) -> None:
+def _merge_all_but_suspects(one: Versions, limit: WithdrawalThreshold) -> None:
     """Merge, and hold the deliveries that would take back too much.
 
     The first of them is held, unless the delivery after it would without it take back too much as well, and so confirms
@@ -109,338 +102,44 @@ def _merge_all_but_suspects(one: "_Merge", limit: WithdrawalThreshold) -> None:
     rejected = {stamp for stamp, decision in decided.items() if decision is Decision.REJECTED}
     held: dict[datetime, Withdrawals] = {}
     confirmed: dict[datetime, Withdrawals] = {}
-    one.run(rejected)
-    while suspect := one.first_suspect(limit, trusted):
+    one.work_out(rejected)
+    while suspect := _first_suspect(one, limit, trusted):
         stamp, withdrawals = suspect
         # Whatever it touches is to be worked out anew, without it and perhaps with it again.
         note_unmerged(one.connection, one.feed, one.contract, stamp)
-        one.run(rejected | held.keys() | {stamp})
-        after = one.first_suspect(limit, (), after=stamp)
-        if after and after[0] == one.next_delivery(stamp, rejected):
+        one.work_out(rejected | held.keys() | {stamp})
+        after = _first_suspect(one, limit, (), after=stamp)
+        if after and after[0] == _next_delivery(one, stamp, rejected):
             trusted.add(stamp)
             confirmed[stamp] = withdrawals
-            one.run(rejected | held.keys())
+            one.work_out(rejected | held.keys())
         else:
             held[stamp] = withdrawals
     write_down(one.connection, one.feed, one.contract, one.first, held, confirmed)
 
 
-@dataclass(frozen=True)
-class _Merge:
-    """One feed's offload type, and the stamp of the first delivery that is not merged."""
-
-    connection: duckdb.DuckDBPyConnection
-    feed: str
-    contract: Contract
-    first: datetime
-    has_lost_rows: bool
-
-    def run(self, left_out: Collection[datetime]) -> None:
-        """Merge all but some deliveries; what was merged of those before is undone."""
-        self._execute("CREATE OR REPLACE TEMP TABLE left_out (seen_at TIMESTAMPTZ)")
-        for stamp in left_out:
-            self.connection.execute("INSERT INTO left_out VALUES (?)", [stamp])
-        for name, sql in self._steps():
-            self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
-        versions = versions_table(self.contract)
-        self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
-        self._execute(f"INSERT INTO {versions} BY NAME FROM fresh")
-        if self.has_lost_rows:
-            forget_rows(self.connection, self.feed, self.contract)
-        self._count_withdrawals()
-        for name in ("left_out", *(name for name, _ in self._steps())):
-            self._execute(f"DROP TABLE {name}")
-
-    def versions(self) -> dict[str, int]:
-        """Versions that begin with the deliveries that are merged, by change kind."""
-        return dict(
-            fetched(
-                self.connection,
-                f"SELECT change_kind, count(*) FROM {versions_table(self.contract)} "
-                f"JOIN {rows_table(self.contract)} AS r USING (row_no) "
-                "WHERE r.feed = ? AND known_from IN (SELECT delivery_stamp FROM store.unmerged "
-                f"WHERE {self._ours_by_place}) GROUP BY ALL ORDER BY ALL",
-                [self.feed, *self._account],
-            )
-        )
-
-    def first_suspect(
-        self, limit: WithdrawalThreshold, trusted: Collection[datetime], after: datetime | None = None
-    ) -> tuple[datetime, Withdrawals] | None:
-        """The first delivery that takes back more than it may, of those that are merged and not trusted."""
-        counted = fetched(
-            self.connection,
-            f"SELECT delivery_stamp, compared, withdrawn FROM ops.withdrawals WHERE {self._ours_by_place} "
-            "AND delivery_stamp >= ? AND withdrawn >= ? AND withdrawn > ? * compared ORDER BY delivery_stamp",
-            [*self._account, self.first, limit.hold_from, limit.hold_above],
-        )
-        for stamp, compared, withdrawn in counted:
-            if stamp not in trusted and (after is None or stamp > after):
-                return stamp, Withdrawals(compared, withdrawn)
-        return None
-
-    def next_delivery(self, stamp: datetime, left_out: Collection[datetime]) -> datetime | None:
-        """The stamp of the loaded delivery after one, apart from some."""
-        loaded = fetched(
-            self.connection,
-            f"SELECT DISTINCT delivery_stamp FROM ops.ledger WHERE {self._ours_by_place} AND status = 'loaded' "
-            "AND delivery_stamp > ? ORDER BY delivery_stamp",
-            [*self._account, stamp],
-        )
-        return next((following for (following,) in loaded if following not in left_out), None)
-
-    def _steps(self) -> Iterator[tuple[str, str]]:
-        yield (
-            "unmerged",
-            "SELECT DISTINCT delivery_stamp AS seen_at FROM store.unmerged "
-            f"WHERE {self._ours} AND delivery_stamp >= $first",
-        )
-        yield (
-            "loaded",
-            f"SELECT DISTINCT delivery_stamp AS seen_at FROM ops.ledger WHERE {self._ours} AND status = 'loaded' "
-            "AND delivery_stamp >= $first",
-        )
-        yield "counted", "FROM loaded ANTI JOIN left_out USING (seen_at)"
-        yield "found", self._found()
-        yield "present", "FROM found SEMI JOIN counted USING (seen_at)"
-        yield "touched", self._touched()
-        yield "held_before", self._held_before()
-        yield "seen", self._seen()
-        yield "settled", self._settled()
-        yield "prior", "FROM held_before ANTI JOIN settled USING (key_id)"
-        yield "observed", "FROM seen ANTI JOIN settled USING (key_id)"
-        yield "absent", self._absent()
-        yield "tail", self._tail()
-        yield "was", self._was()
-        same = (
-            "t.row_no = w.row_no AND t.change_kind = w.change_kind AND t.known_from = w.known_from "
-            "AND t.known_to IS NOT DISTINCT FROM w.known_to AND t.part_no IS NOT DISTINCT FROM w.part_no "
-            "AND t.line IS NOT DISTINCT FROM w.line"
-        )
-        yield "stale", f"SELECT version_id FROM was AS w ANTI JOIN tail AS t ON {same}"
-        yield "fresh", f"FROM tail AS t ANTI JOIN was AS w ON {same}"
-
-    @property
-    def _account(self) -> list[str]:
-        return [self.feed, self.contract.vendor, self.contract.offload_type]
-
-    @property
-    def _ours_by_place(self) -> str:
-        return "feed = ? AND vendor = ? AND offload_type = ?"
-
-    @property
-    def _ours(self) -> str:
-        return "feed = $feed AND vendor = $vendor AND offload_type = $offload_type"
-
-    @property
-    def _event_at(self) -> str:
-        return quoted(self.contract.event_time) if self.contract.event_time else "NULL::TIMESTAMPTZ"
-
-    @property
-    def _near(self) -> str:
-        """Condition on rows: that an unmerged delivery may hold or lack what they are about."""
-        if self.contract.event_time is None:
-            return "true"
-        reach = self.contract.window.reach if self.contract.window else None
-        back = f"$first - {_interval(reach)}" if reach else "NULL"
-        parts = f"store.parts SEMI JOIN unmerged ON delivery_stamp = seen_at WHERE {self._ours}"
-        return (
-            f"{self._event_at} >= least({back}, (SELECT min(first_event_at) FROM {parts}), $first) AND "
-            f"{self._event_at} <= greatest((SELECT max(last_event_at) FROM {parts}), {_LAST})"
-        )
-
-    def _found(self) -> str:
-        """Who is present in which loaded delivery: their absence from it says that something is gone."""
-        if self.contract.content is Content.REGISTER:
-            everybody = f"SELECT DISTINCT subject FROM store.subjects WHERE {self._ours}"
-            return f"SELECT subject, seen_at FROM ({everybody}), loaded"
-        if self.contract.window is None:
-            return "SELECT NULL::VARCHAR AS subject, NULL::TIMESTAMPTZ AS seen_at WHERE false"
-        witnesses = ", ".join(f"'{name}'" for name in self.contract.window.witnesses)
-        # What is missing may lie in quarantine, so whoever has a row there is not counted as present.
-        return f"""
-            SELECT DISTINCT subject, delivery_stamp AS seen_at FROM store.subjects
-            SEMI JOIN loaded ON delivery_stamp = loaded.seen_at
-            ANTI JOIN (
-                SELECT delivery_stamp AS stamp, unnest(regexp_split_to_array(raw, '[^0-9A-Za-z_-]+')) AS word
-                FROM ops.quarantine WHERE {self._ours} AND delivery_stamp >= $first
-            ) ON stamp = delivery_stamp AND word = subject
-            WHERE feed = $feed AND vendor = $vendor AND offload_type IN ({witnesses})
-        """
-
-    def _touched(self) -> str:
-        """All rows about whatever an unmerged delivery holds or lacks, or held or lacked when it was merged before."""
-        rows, versions, sightings = (t(self.contract) for t in (rows_table, versions_table, sightings_table))
-        near = f"r.feed = $feed AND {self._near}"
-        of_any_time = "r.feed = $feed" if self.has_lost_rows else near
-        lacked = (
-            f"""
-            UNION SELECT key_id FROM {versions} AS v JOIN {rows} AS r USING (row_no)
-            WHERE {near} AND known_from <= {_LAST} AND (known_to IS NULL OR known_to >= $first)
-                AND {quoted(self.contract.subject)} IN (SELECT subject FROM found SEMI JOIN unmerged USING (seen_at))
-        """
-            if self.contract.subject
-            else ""
-        )
-        return f"""
-            WITH keys AS (
-                SELECT key_id FROM {rows} AS r SEMI JOIN (
-                    SELECT row_no FROM {sightings} SEMI JOIN (
-                        SELECT part_no FROM store.parts SEMI JOIN unmerged ON delivery_stamp = seen_at
-                        WHERE {self._ours}
-                    ) USING (part_no)
-                ) USING (row_no) WHERE {near}
-                UNION SELECT key_id FROM {versions} AS v JOIN {rows} AS r USING (row_no)
-                WHERE {of_any_time} AND known_from IN (SELECT seen_at FROM unmerged)
-                {lacked}
-            )
-            SELECT row_no, key_id, content_hash, {self._subject} AS subject, {self._event_at} AS event_at
-            FROM {rows} AS r SEMI JOIN keys USING (key_id) WHERE {of_any_time}
-        """
-
-    @property
-    def _subject(self) -> str:
-        return quoted(self.contract.subject) if self.contract.subject else "NULL::VARCHAR"
-
-    @property
-    def _reached(self) -> str:
-        """Condition on something and a delivery `p`: that the window of the delivery holds it for certain."""
-        window = self.contract.window
-        return (
-            f"event_at >= p.seen_at - {_interval(window.reach - window.guard)}" if window and window.reach else "true"
-        )
-
-    def _held_before(self) -> str:
-        """The version of everything touched that held when the first unmerged delivery came."""
-        return f"""
-            SELECT key_id, row_no, subject, event_at, change_kind, known_from, known_to, part_no, line
-            FROM {versions_table(self.contract)} JOIN touched USING (row_no)
-            WHERE known_from < $first AND (known_to IS NULL OR known_to >= $first)
-        """
-
-    def _settled(self) -> str:
-        """What every delivery from then on holds as it held before: most of a snapshot, and nothing to work out."""
-        return """
-            SELECT key_id FROM held_before AS h JOIN seen AS s USING (key_id, row_no)
-            WHERE h.known_to IS NULL AND h.change_kind <> 'deleted'
-            GROUP BY key_id HAVING count(*) = (SELECT count(*) FROM counted)
-        """
-
-    def _seen(self) -> str:
-        """What deliveries hold, from the first unmerged one on: one row for each thing and delivery."""
-        # Few are repeated in a delivery, and to order them all would cost more than all the rest.
-        return f"""
-            WITH sighted AS (
-                SELECT key_id, delivery_stamp AS seen_at, row_no, content_hash, subject, event_at,
-                    part_no, object_key, line
-                FROM (FROM store.parts SEMI JOIN counted ON delivery_stamp = seen_at WHERE {self._ours})
-                JOIN {sightings_table(self.contract)} USING (part_no) JOIN touched USING (row_no)
-            ),
-            once AS (
-                SELECT key_id, seen_at, count(*) AS times, any_value(row_no) AS row_no, any_value(subject) AS subject,
-                    any_value(event_at) AS event_at, any_value(part_no) AS part_no, any_value(line) AS line
-                FROM sighted GROUP BY key_id, seen_at
-            ),
-            repeated AS (
-                SELECT DISTINCT ON (key_id, seen_at) key_id, seen_at, row_no, subject, event_at, part_no, line
-                FROM sighted SEMI JOIN (FROM once WHERE times > 1) USING (key_id, seen_at)
-                ORDER BY key_id, seen_at, content_hash DESC, object_key, line
-            )
-            SELECT * EXCLUDE (times) FROM once WHERE times = 1 UNION ALL BY NAME FROM repeated
-        """
-
-    def _absent(self) -> str:
-        """Where something is first lacked after it was held: one row for each thing and time that it went."""
-        return f"""
-            WITH held AS (
-                SELECT key_id, subject, event_at, $before::TIMESTAMPTZ AS seen_at FROM prior
-                WHERE change_kind <> 'deleted'
-                UNION ALL BY NAME SELECT key_id, subject, event_at, seen_at FROM observed
-            ),
-            followed AS (SELECT *, lead(seen_at) OVER (PARTITION BY key_id ORDER BY seen_at) AS next_at FROM held)
-            SELECT key_id, p.seen_at
-            FROM followed AS h ASOF JOIN present AS p ON h.subject = p.subject AND h.seen_at < p.seen_at
-            WHERE (next_at IS NULL OR p.seen_at < next_at) AND {self._reached}
-        """
-
-    def _tail(self) -> str:
-        """The versions of everything touched from the first unmerged delivery on, and the one that held before."""
-        return """
-            WITH said AS (
-                SELECT key_id, seen_at, row_no, row_no AS shown, part_no, line, NULL AS was_kind, NULL AS was_from
-                FROM observed
-                UNION ALL SELECT key_id, seen_at, NULL, NULL, NULL, NULL, NULL, NULL FROM absent
-                UNION ALL SELECT key_id, $before::TIMESTAMPTZ, CASE WHEN change_kind <> 'deleted' THEN row_no END,
-                    row_no, part_no, line, change_kind, known_from FROM prior
-            ),
-            marked AS (
-                SELECT *, lag(row_no) OVER in_time AS row_before, row_number() OVER in_time AS place FROM said
-                WINDOW in_time AS (PARTITION BY key_id ORDER BY seen_at)
-            ),
-            turned AS (
-                SELECT *, lead(seen_at) OVER in_time AS known_to, lag(shown IGNORE NULLS) OVER in_time AS shown_before
-                FROM marked WHERE place = 1 OR row_no IS DISTINCT FROM row_before
-                WINDOW in_time AS (PARTITION BY key_id ORDER BY seen_at)
-            )
-            SELECT coalesce(shown, shown_before) AS row_no,
-                CASE
-                    WHEN was_kind IS NOT NULL THEN was_kind
-                    WHEN row_no IS NULL THEN 'deleted'
-                    WHEN place = 1 THEN 'new'
-                    WHEN row_before IS NULL THEN 'restored'
-                    ELSE 'changed'
-                END AS change_kind,
-                coalesce(was_from, seen_at) AS known_from, known_to, part_no, line
-            FROM turned
-        """
-
-    def _was(self) -> str:
-        """The versions that the tail takes the place of."""
-        return f"""
-            SELECT v.rowid AS version_id, v.* FROM {versions_table(self.contract)} AS v
-            JOIN (FROM touched ANTI JOIN settled USING (key_id)) USING (row_no) LEFT JOIN prior AS p USING (key_id)
-            WHERE v.known_from >= coalesce(p.known_from, $first)
-        """
-
-    def _count_withdrawals(self) -> None:
-        """Count for each merged delivery, and those that they reach, what was known before it and what is gone."""
-        window = self.contract.window
-        until = f"AND seen_at <= {_LAST} + {_interval(window.reach)}" if window and window.reach else ""
-        self._execute(
-            f"DELETE FROM ops.withdrawals WHERE {self._ours} AND delivery_stamp >= $first "
-            f"{until.replace('seen_at', 'delivery_stamp', 1)}"
-        )
-        # What the first of them does not reach back to, none does.
-        young = f"{self._event_at} >= $first - {_interval(window.reach)}" if window and window.reach else "true"
-        self._execute(
-            f"""
-            INSERT INTO ops.withdrawals BY NAME
-            SELECT $feed AS feed, $vendor AS vendor, $offload_type AS offload_type, p.seen_at AS delivery_stamp,
-                count(*) AS compared,
-                count(*) FILTER (known_to = p.seen_at AND next_kind = 'deleted') AS withdrawn
-            FROM (
-                SELECT v.*, {self._subject} AS subject, {self._event_at} AS event_at,
-                    lead(change_kind) OVER (PARTITION BY key_id ORDER BY known_from) AS next_kind
-                FROM {versions_table(self.contract)} AS v JOIN {rows_table(self.contract)} AS r USING (row_no)
-                WHERE r.feed = $feed AND coalesce(known_to >= $first, true) AND {young}
-            )
-            JOIN (FROM present WHERE true {until}) AS p USING (subject)
-            WHERE change_kind <> 'deleted' AND known_from < p.seen_at AND coalesce(known_to >= p.seen_at, true)
-                AND {self._reached}
-            GROUP BY p.seen_at
-            """
-        )
-
-    def _execute(self, sql: str) -> None:
-        values = {
-            "feed": self.feed,
-            "vendor": self.contract.vendor,
-            "offload_type": self.contract.offload_type,
-            "first": self.first,
-            "before": self.first - _INSTANT,
-        }
-        self.connection.execute(sql, {name: value for name, value in values.items() if f"${name}" in sql})
+def _first_suspect(
+    one: Versions, limit: WithdrawalThreshold, trusted: Collection[datetime], after: datetime | None = None
+) -> tuple[datetime, Withdrawals] | None:
+    """The first delivery that takes back more than it may, of those that are merged and not trusted."""
+    counted = fetched(
+        one.connection,
+        f"SELECT delivery_stamp, compared, withdrawn FROM ops.withdrawals WHERE {_OF_TYPE} "
+        "AND delivery_stamp >= ? AND withdrawn >= ? AND withdrawn > ? * compared ORDER BY delivery_stamp",
+        [*one.account, one.first, limit.hold_from, limit.hold_above],
+    )
+    for stamp, compared, withdrawn in counted:
+        if stamp not in trusted and (after is None or stamp > after):
+            return stamp, Withdrawals(compared, withdrawn)
+    return None
 
 
-def _interval(span: timedelta) -> str:
-    return f"INTERVAL {span.total_seconds():.0f} SECOND"
+def _next_delivery(one: Versions, stamp: datetime, left_out: Collection[datetime]) -> datetime | None:
+    """The stamp of the loaded delivery after one, apart from some."""
+    loaded = fetched(
+        one.connection,
+        f"SELECT DISTINCT delivery_stamp FROM ops.ledger WHERE {_OF_TYPE} AND status = 'loaded' "
+        "AND delivery_stamp > ? ORDER BY delivery_stamp",
+        [*one.account, stamp],
+    )
+    return next((following for (following,) in loaded if following not in left_out), None)
