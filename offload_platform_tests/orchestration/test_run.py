@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,14 @@ def feeds(tmp_path: Path, delivered: Path, feed_of: Make, feeds_yaml: Make) -> P
     return feeds_yaml(tmp_path, feed_of(delivered.as_uri(), types=TYPES))
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What can be seen in the build file and in the published one."""
+
+    build: Content
+    published: Content
+
+
 @pytest.fixture
 def settings(feeds: Path) -> Settings:
     return read_settings(feeds)
@@ -62,8 +70,8 @@ def instance(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory, delivered: Path, feed_of: Make) -> Content:
-    """What the build file holds when one partition after the other has been loaded, and all have been published."""
+def expected(tmp_path_factory: pytest.TempPathFactory, delivered: Path, feed_of: Make) -> Expected:
+    """What the files hold when one partition after the other has been loaded, and all have been published."""
     folder = tmp_path_factory.mktemp("expected")
     settings = Settings(warehouse=folder / "warehouse", feeds=(feed_of(delivered.as_uri(), types=TYPES),))
     with open_instance(WarehouseFiles(settings.warehouse), capture_output=False) as instance:
@@ -80,7 +88,10 @@ def expected(tmp_path_factory: pytest.TempPathFactory, delivered: Path, feed_of:
             len(content[f"{schema}.{name}"]) for schema in ("delivered", "history", "sentiance")
         )
         assert delivered_rows > versions > current > 0
-    return content
+    published = content_of(WarehouseFiles(settings.warehouse).published)
+    assert published | {t: rows for t, rows in content.items() if not t.startswith("delivered.")} == published
+    assert published["mart.stationary"]
+    return Expected(content, published)
 
 
 def content_of(file: Path) -> Content:
@@ -102,11 +113,6 @@ def content_of(file: Path) -> Content:
         }
 
 
-def published_of(content: Content) -> Content:
-    """What the published file holds of a build file's content: all but the rows as delivered."""
-    return {table: rows for table, rows in content.items() if not table.startswith("delivered.")}
-
-
 def key_of(load: PlannedLoad | LoadOutcome) -> tuple[str, str]:
     return load.offload_type, load.partition
 
@@ -117,7 +123,7 @@ def run_statuses(instance: dg.DagsterInstance) -> list[str]:
 
 @pytest.mark.parametrize(("parallel", "seed"), [(2, None), (3, 1), (1, 2)])
 def test_content_is_the_same_at_any_parallelism_and_in_any_order(
-    settings: Settings, instance: dg.DagsterInstance, expected: Content, parallel: int, seed: int | None
+    settings: Settings, instance: dg.DagsterInstance, expected: Expected, parallel: int, seed: int | None
 ) -> None:
     loads = list(plan(settings, settings.feeds).loads)
     if seed is not None:
@@ -129,15 +135,15 @@ def test_content_is_the_same_at_any_parallelism_and_in_any_order(
     assert run_statuses(instance) == ["SUCCESS"] * LOADS
     assert publish_now(settings, instance) is None
     files = WarehouseFiles(settings.warehouse)
-    assert content_of(files.build) == expected
-    assert content_of(files.published) == published_of(expected)
+    assert content_of(files.build) == expected.build
+    assert content_of(files.published) == expected.published
     begun = list(dict.fromkeys(key_of(load) for under_way in seen for load in under_way))
     assert begun == [key_of(load) for load in loads]
     assert max(map(len, seen)) == parallel
 
 
 def test_it_is_published_once(
-    settings: Settings, instance: dg.DagsterInstance, expected: Content, feeds: Path, offload: Make
+    settings: Settings, instance: dg.DagsterInstance, expected: Expected, feeds: Path, offload: Make
 ) -> None:
     said = offload("run", "--feeds", feeds, "--parallel", 2, "--json")
     assert said.code == 0, said.err
@@ -145,7 +151,7 @@ def test_it_is_published_once(
         key_of(load) for load in plan_of_new(settings, feeds)
     ], "told in the order of the plan"
     assert len(instance.fetch_materializations(PUBLISHED_KEY, limit=10).records) == 1
-    assert content_of(WarehouseFiles(settings.warehouse).published) == published_of(expected)
+    assert content_of(WarehouseFiles(settings.warehouse).published) == expected.published
     assert offload("run", "--feeds", feeds, "--json").json["loads"] == []
     assert len(instance.fetch_materializations(PUBLISHED_KEY, limit=10).records) == 1, "nothing is new"
 
@@ -157,7 +163,7 @@ def plan_of_new(settings: Settings, feeds: Path) -> Sequence[PlannedLoad]:
 
 
 def test_what_was_loaded_and_not_published_is_published_by_the_next_run(
-    settings: Settings, instance: dg.DagsterInstance, expected: Content, feeds: Path, offload: Make
+    settings: Settings, instance: dg.DagsterInstance, expected: Expected, feeds: Path, offload: Make
 ) -> None:
     """As after a kill between the last load and the end."""
     files = WarehouseFiles(settings.warehouse)
@@ -169,7 +175,7 @@ def test_what_was_loaded_and_not_published_is_published_by_the_next_run(
     assert not files.is_published
     said = offload("run", "--feeds", feeds, "--json")
     assert (said.code, said.json["loads"]) == (0, [])
-    assert content_of(files.published) == published_of(expected)
+    assert content_of(files.published) == expected.published
 
 
 def command(feeds: Path, parallel: int, **more: Any) -> "subprocess.Popen[str]":
@@ -224,7 +230,7 @@ def folders_left_by_loads(settings: Settings) -> list[Path]:
 
 
 def test_killed_in_the_middle_nothing_goes_on_and_the_next_run_loads_the_rest(
-    settings: Settings, instance: dg.DagsterInstance, expected: Content, feeds: Path, offload: Make
+    settings: Settings, instance: dg.DagsterInstance, expected: Expected, feeds: Path, offload: Make
 ) -> None:
     running = command(feeds, 2)
     wait_until(lambda: some_are_loaded(instance))
@@ -238,7 +244,7 @@ def test_killed_in_the_middle_nothing_goes_on_and_the_next_run_loads_the_rest(
     said = offload("run", "--feeds", feeds, "--parallel", 2, "--json")
     assert said.code == 0, said.err
     assert 0 < len(said.json["loads"]) < LOADS
-    assert content_of(files.published) == published_of(expected)
+    assert content_of(files.published) == expected.published
     assert folders_left_by_loads(settings) == []
 
 
@@ -270,7 +276,7 @@ def test_interrupted_it_ends_in_order(
 
 
 def test_a_process_that_is_killed_fails_its_load_alone(
-    settings: Settings, instance: dg.DagsterInstance, expected: Content, feeds: Path, offload: Make
+    settings: Settings, instance: dg.DagsterInstance, expected: Expected, feeds: Path, offload: Make
 ) -> None:
     running = command(feeds, 2)
     wait_until(lambda: "STARTED" in run_statuses(instance))
@@ -284,7 +290,7 @@ def test_a_process_that_is_killed_fails_its_load_alone(
     assert sorted(run_statuses(instance)) == ["FAILURE", *["SUCCESS"] * LOADS], "one load failed; one publishing"
     said = offload("run", "--feeds", feeds, "--json")
     assert (said.code, len(said.json["loads"])) == (0, 1)
-    assert content_of(WarehouseFiles(settings.warehouse).published) == published_of(expected)
+    assert content_of(WarehouseFiles(settings.warehouse).published) == expected.published
 
 
 def test_a_trouble_of_dagster_itself_fails_one_load(settings: Settings, instance: dg.DagsterInstance) -> None:
