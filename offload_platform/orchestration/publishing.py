@@ -75,6 +75,7 @@ def publishing_metadata(published: Published, files: WarehouseFiles) -> dict[str
     return {
         "file": dg.MetadataValue.path(files.published),
         "size (MB)": round(published.size_bytes / 1e6, 3),
+        "merged, written and verified in (s)": round(published.seconds, 3),
         "rows": sum(published.rows.values()),
         "rows by table": dg.MetadataValue.json(published.rows),
         "older than expired rows, not merged": published.too_old_to_merge,

@@ -7,6 +7,7 @@ A reader that holds the old file keeps reading it; nobody who reads is waited fo
 """
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +39,8 @@ class PublishFailed(Exception):
 class Published:
     """What was published: rows by qualified table name, size of the file in bytes, what was merged and is held.
 
-    `too_old_to_merge` counts deliveries that are loaded and are older than rows which have expired.
+    `too_old_to_merge` counts deliveries that are loaded and are older than rows which have expired. `seconds` is what
+    all of it took, merging and verifying included.
     """
 
     rows: dict[str, int]
@@ -47,6 +49,7 @@ class Published:
     merged: tuple[Merged, ...]
     held: tuple[Held, ...]
     too_old_to_merge: int
+    seconds: float
 
 
 def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds: Iterable[Feed] = ()) -> Published:
@@ -58,6 +61,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     Raises:
         PublishFailed: the new file cannot be read, or holds other rows than the build file.
     """
+    started = time.monotonic()
     merged, held = tuple(merge(connection, feeds)), tuple(held_deliveries(connection))
     too_old = too_old_to_merge(connection)
     vendors = _loaded_vendors(connection)
@@ -75,7 +79,9 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     except BaseException:
         _remove(aside)
         raise
-    return Published(expected, files.published.stat().st_size, datetime.now(UTC), merged, held, too_old)
+    return Published(
+        expected, files.published.stat().st_size, datetime.now(UTC), merged, held, too_old, time.monotonic() - started
+    )
 
 
 def _loaded_vendors(connection: duckdb.DuckDBPyConnection) -> list[Vendor]:
