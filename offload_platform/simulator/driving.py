@@ -97,6 +97,8 @@ class _Folder:
                         parts[offload_type] = open_parts.enter_context(part)
                         part_numbers[offload_type] += 1
                     parts[offload_type].write(cells)
+                    # Or it would still be there while the next cells are made.
+                    del cells
             yield from (part.written for part in parts.values())
         for offload_type in settings.types:
             self._mark(out / self._type_folder(offload_type) / "_SUCCESS")

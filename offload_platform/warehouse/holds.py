@@ -9,12 +9,10 @@ import duckdb
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.ops import ensure_ops, ops_rows
+from offload_platform.warehouse.ops import OF_TYPE, ensure_ops, ops_rows
 from offload_platform.warehouse.sql import fetched
 from offload_platform.warehouse.storage import note_unmerged
 from offload_platform.warehouse.transactions import transaction
-
-_OF_TYPE = "feed = ? AND vendor = ? AND offload_type = ?"
 
 
 @dataclass(frozen=True)
@@ -94,9 +92,9 @@ def decisions(
     """What was decided about the versions that are loaded now, by stamp, from a stamp on."""
     found = fetched(
         connection,
-        f"SELECT delivery_stamp, status FROM ops.holds WHERE {_OF_TYPE} AND delivery_stamp >= ? "
+        f"SELECT delivery_stamp, status FROM ops.holds WHERE {OF_TYPE} AND delivery_stamp >= ? "
         "AND status IN ('released', 'rejected') AND delivery_fingerprint IN ("
-        f"SELECT delivery_fingerprint FROM ops.ledger WHERE {_OF_TYPE} AND status = 'loaded')",
+        f"SELECT delivery_fingerprint FROM ops.ledger WHERE {OF_TYPE} AND status = 'loaded')",
         [*_account(feed, contract), first, *_account(feed, contract)],
     )
     return {stamp: Decision(status) for stamp, status in found}
@@ -114,10 +112,10 @@ def judged_from(
         f"""
         WITH before AS (
             SELECT max(delivery_stamp) AS stamp FROM ops.ledger
-            WHERE {_OF_TYPE} AND status = 'loaded' AND delivery_stamp < ?
+            WHERE {OF_TYPE} AND status = 'loaded' AND delivery_stamp < ?
         )
         SELECT delivery_stamp FROM ops.holds, before
-        WHERE {_OF_TYPE} AND status IN ('held', 'confirmed') AND (delivery_stamp >= ? OR delivery_stamp = before.stamp)
+        WHERE {OF_TYPE} AND status IN ('held', 'confirmed') AND (delivery_stamp >= ? OR delivery_stamp = before.stamp)
         """,
         [*_account(feed, contract), first, *_account(feed, contract), first],
     )
@@ -134,18 +132,18 @@ def write_down(
 ) -> None:
     """Write down which deliveries are held from a stamp on, and which the next has confirmed; decisions stay."""
     connection.execute(
-        f"DELETE FROM ops.holds WHERE {_OF_TYPE} AND status IN ('held', 'confirmed') AND delivery_stamp >= ?",
+        f"DELETE FROM ops.holds WHERE {OF_TYPE} AND status IN ('held', 'confirmed') AND delivery_stamp >= ?",
         [*_account(feed, contract), first],
     )
     judged = [("held", *item) for item in held.items()] + [("confirmed", *item) for item in confirmed.items()]
     for status, stamp, withdrawals in judged:
         connection.execute(
-            f"DELETE FROM ops.holds WHERE {_OF_TYPE} AND delivery_stamp = ?", [*_account(feed, contract), stamp]
+            f"DELETE FROM ops.holds WHERE {OF_TYPE} AND delivery_stamp = ?", [*_account(feed, contract), stamp]
         )
         connection.execute(
             "INSERT INTO ops.holds BY NAME SELECT feed, vendor, offload_type, delivery_stamp, "
             "any_value(delivery_fingerprint) AS delivery_fingerprint, ? AS status, ? AS compared, ? AS withdrawn "
-            f"FROM ops.ledger WHERE {_OF_TYPE} AND delivery_stamp = ? AND status = 'loaded' GROUP BY ALL",
+            f"FROM ops.ledger WHERE {OF_TYPE} AND delivery_stamp = ? AND status = 'loaded' GROUP BY ALL",
             [status, withdrawals.compared, withdrawals.withdrawn, *_account(feed, contract), stamp],
         )
 

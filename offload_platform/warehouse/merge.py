@@ -13,13 +13,13 @@ from offload_platform.settings import Feed
 from offload_platform.thresholds import CheckThresholds, WithdrawalThreshold
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.holds import Decision, Withdrawals, decisions, judged_from, write_down
+from offload_platform.warehouse.ops import OF_TYPE
 from offload_platform.warehouse.sql import fetched
 from offload_platform.warehouse.storage import note_unmerged
 from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.versions import Versions
 from offload_platform.warehouse.views import has_views
 
-_OF_TYPE = "feed = ? AND vendor = ? AND offload_type = ?"
 _HAS_UNMERGED = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'unmerged'"
 
 
@@ -124,7 +124,7 @@ def _first_suspect(
     """The first delivery that takes back more than it may, of those that are merged and not trusted."""
     counted = fetched(
         one.connection,
-        f"SELECT delivery_stamp, compared, withdrawn FROM ops.withdrawals WHERE {_OF_TYPE} "
+        f"SELECT delivery_stamp, compared, withdrawn FROM ops.withdrawals WHERE {OF_TYPE} "
         "AND delivery_stamp >= ? AND withdrawn >= ? AND withdrawn > ? * compared ORDER BY delivery_stamp",
         [*one.account, one.first, limit.hold_from, limit.hold_above],
     )
@@ -138,7 +138,7 @@ def _next_delivery(one: Versions, stamp: datetime, left_out: Collection[datetime
     """The stamp of the loaded delivery after one, apart from some."""
     loaded = fetched(
         one.connection,
-        f"SELECT DISTINCT delivery_stamp FROM ops.ledger WHERE {_OF_TYPE} AND status = 'loaded' "
+        f"SELECT DISTINCT delivery_stamp FROM ops.ledger WHERE {OF_TYPE} AND status = 'loaded' "
         "AND delivery_stamp > ? ORDER BY delivery_stamp",
         [*one.account, stamp],
     )

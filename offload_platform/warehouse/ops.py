@@ -168,6 +168,10 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
 }
 
 
+OF_TYPE = "feed = ? AND vendor = ? AND offload_type = ?"
+"""Condition on accounts: that they are of one feed's offload type."""
+
+
 def ensure_ops(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the `ops` schema and its documented tables, and add columns that a table of an older version lacks."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS ops")

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from offload_platform.contracts.contract import Content, Contract
+from offload_platform.warehouse.ops import OF_TYPE
 from offload_platform.warehouse.sql import fetched, quoted
 from offload_platform.warehouse.storage import forget_rows, rows_table, sightings_table, versions_table
 
@@ -57,7 +58,7 @@ class Versions:
                 f"SELECT change_kind, count(*) FROM {versions_table(self.contract)} "
                 f"JOIN {rows_table(self.contract)} AS r USING (row_no) "
                 "WHERE r.feed = ? AND known_from IN (SELECT delivery_stamp FROM store.unmerged "
-                f"WHERE {self._ours_by_place}) GROUP BY ALL ORDER BY ALL",
+                f"WHERE {OF_TYPE}) GROUP BY ALL ORDER BY ALL",
                 [self.feed, *self.account],
             )
         )
@@ -97,10 +98,6 @@ class Versions:
     def account(self) -> list[str]:
         """Feed, vendor and offload type: what tables know the versions by."""
         return [self.feed, self.contract.vendor, self.contract.offload_type]
-
-    @property
-    def _ours_by_place(self) -> str:
-        return "feed = ? AND vendor = ? AND offload_type = ?"
 
     @property
     def _ours(self) -> str:

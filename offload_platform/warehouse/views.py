@@ -79,7 +79,7 @@ def history_comment(contract: Contract) -> str:
     return f"Every version, and when it held: {_description(contract)}"
 
 
-def history_sql(contract: Contract) -> str:
+def _history_sql(contract: Contract) -> str:
     """SQL of the versions, over the private tables."""
     return f"""
         SELECT {_list(history_columns(contract))} FROM (
@@ -128,7 +128,7 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, contract: Contract) -> 
         columns,
     )
     columns = history_columns(contract)
-    _create_view(connection, history_view(contract), history_sql(contract), history_comment(contract), columns)
+    _create_view(connection, history_view(contract), _history_sql(contract), history_comment(contract), columns)
     ensure_current(connection, contract)
     connection.execute(
         "DELETE FROM ops.contracts WHERE vendor = ? AND offload_type = ?", [contract.vendor, contract.offload_type]
