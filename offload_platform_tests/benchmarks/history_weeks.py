@@ -1,23 +1,26 @@
-"""What a week adds: loads weekly snapshots one after the other, merges and publishes each, and says what that took.
+"""What a week adds: loads and merges weekly snapshots one after the other, and says what each took.
 
-    python offload_platform_tests/benchmarks/history_weeks.py --users 2000 --weeks 52 --plot docs/history_weeks.svg
+    python offload_platform_tests/benchmarks/history_weeks.py --users 20000 --weeks 52 --plot docs/history_weeks.svg
 
 The figures are CPU seconds of this process and its staging workers, and sizes of files. A merge that got slower with
-the number of weeks before it would show as a line that climbs.
+the number of weeks before it would show as a line that climbs. At the end, the tables are compared with those that one
+snapshot of all that time makes, the simulator's truth: the exit code is 1 where they differ.
 """
 
 import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from offload_platform.landing.store import DeliveryStore
@@ -29,74 +32,98 @@ from offload_platform.warehouse.commit import Partition
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
 from offload_platform.warehouse.load import load_partition
 from offload_platform.warehouse.merge import merge
-from offload_platform.warehouse.publish import publish
+from offload_platform.warehouse.publish import Published, publish
 from offload_platform.warehouse.sql import fetched
 
+DELIVERY_COLUMNS = "feed, app_id, known_from, object_key, line"
 SHOWN_WEEKS = (1, 2, 9, 18, 26, 39, 52, 78, 104)
 _WIDTH, _HEIGHT, _MARGIN = 640, 240, 40
 
 
 @dataclass(frozen=True)
 class Week:
-    """What one more snapshot took; rows are delivered ones, sizes in bytes, times CPU seconds."""
+    """What one more snapshot took; rows are delivered ones, sizes in bytes, times CPU seconds.
+
+    Only the weeks that are shown are published.
+    """
 
     week: int
     rows: int
     new_rows: int
     load_s: float
     merge_s: float
-    publish_s: float
     build_bytes: int
-    published_bytes: int
+    publish_s: float | None = None
+    published_bytes: int | None = None
 
 
-def measure_weeks(users: int, weeks: int, types: Sequence[str], folder: Path) -> list[Week]:
-    """Load, merge and publish one snapshot after the other."""
-    simulation = Simulation(users=users, snapshots=weeks, types=tuple(types))
+def measure_weeks(simulation: Simulation, folder: Path) -> Iterator[Week]:
+    """Load and merge one snapshot after the other, and publish those that are shown."""
     files = WarehouseFiles(folder / "warehouse")
+    for number, stamp in enumerate(simulation.stamps, start=1):
+        week = _measure(number, replace(simulation, first_stamp=stamp, snapshots=1), files, folder / "delivered")
+        if number in SHOWN_WEEKS or number == simulation.snapshots:
+            before = _cpu_s()
+            published = _publish(files)
+            week = replace(week, publish_s=round(_cpu_s() - before, 2), published_bytes=published.size_bytes)
+        yield week
+
+
+def _publish(files: WarehouseFiles) -> Published:
+    with _open(files) as connection:
+        return publish(connection, files)
+
+
+def _measure(number: int, snapshot: Simulation, files: WarehouseFiles, delivered: Path) -> Week:
+    """Write one snapshot, load and merge it, and remove it."""
+    write_deliveries(snapshot, delivered)
     feed = Feed(
         name="acme",
         vendor="sentiance",
-        url=(folder / "delivered").as_uri(),
-        app_id=simulation.app_id,
+        url=delivered.as_uri(),
+        app_id=snapshot.app_id,
         cadence={"lifestyle": "weekly"},
         settle_hours=0,
         start=date(2000, 1, 1),
-        types=tuple(types),
+        types=snapshot.types,
     )
-    return [_measure(number, simulation, feed, files, folder) for number in range(weeks)]
-
-
-def _measure(number: int, simulation: Simulation, feed: Feed, files: WarehouseFiles, folder: Path) -> Week:
-    stamp = simulation.stamps[number]
-    write_deliveries(replace(simulation, first_stamp=stamp, snapshots=1), folder / "delivered")
-    store = DeliveryStore(feed)
     files.build.parent.mkdir(parents=True, exist_ok=True)
+    [stamp] = snapshot.stamps
     rows = 0
     before = _cpu_s()
-    for offload_type in feed.types or ():
+    for offload_type in snapshot.types:
         contract = vendor_named(feed.vendor).contracts[offload_type]
         partition = Partition(feed.name, contract, f"{stamp:%Y-%m-%d}", stamp, stamp + timedelta(seconds=1))
-        rows += load_partition(store, partition, files, lambda: _open(files), "a run").staged.loaded
+        rows += load_partition(DeliveryStore(feed), partition, files, lambda: _open(files), "a run").staged.loaded
     loaded = _cpu_s()
     with _open(files) as connection:
         said = merge(connection, [feed])
     merged = _cpu_s()
-    with _open(files) as connection:
-        published = publish(connection, files, [feed])
-    done = _cpu_s()
-    shutil.rmtree(folder / "delivered")
+    shutil.rmtree(delivered)
     new = sum(count for m in said for kind, count in m.versions.items() if kind in ("new", "changed"))
-    return Week(
-        week=number + 1,
-        rows=rows,
-        new_rows=new,
-        load_s=round(loaded - before, 2),
-        merge_s=round(merged - loaded, 2),
-        publish_s=round(done - merged, 2),
-        build_bytes=_used_bytes(files),
-        published_bytes=published.size_bytes,
-    )
+    return Week(number, rows, new, round(loaded - before, 2), round(merged - loaded, 2), _used_bytes(files))
+
+
+def differing_types(simulation: Simulation, folder: Path) -> Iterator[str]:
+    """Load what one snapshot of all the time would tell, and say which types the weekly snapshots told otherwise."""
+    last = simulation.stamps[-1]
+    days = simulation.window_days + simulation.cadence_days * simulation.snapshots
+    told_at_last = replace(simulation, first_stamp=last, snapshots=1, window_days=days)
+    truth = WarehouseFiles(folder / "truth")
+    _measure(1, told_at_last, truth, folder / "delivered")
+    _publish(truth)
+    since = simulation.stamps[0] - timedelta(days=simulation.window_days - 1)
+    for offload_type in simulation.types:
+        contract = vendor_named("sentiance").contracts[offload_type]
+        told = f"WHERE {contract.event_time} >= '{since}'" if contract.event_time else ""
+        rows = f"SELECT * EXCLUDE ({DELIVERY_COLUMNS}) FROM sentiance.{contract.table} {told}"
+        counted = []
+        for files in (truth, WarehouseFiles(folder / "warehouse")):
+            with duckdb.connect(files.published, read_only=True) as connection:
+                prepare(connection)
+                counted += fetched(connection, f"SELECT count(*), sum(hash(t)::HUGEINT) FROM ({rows}) AS t")
+        if counted[0] != counted[1]:
+            yield f"{offload_type}: {counted[1][0]:,} rows, and {counted[0][0]:,} in the truth, differ"
 
 
 def _open(files: WarehouseFiles) -> duckdb.DuckDBPyConnection:
@@ -158,23 +185,31 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all weeks to a file")
     parser.add_argument("--plot", type=Path, help="draw them into an SVG file")
     asked = parser.parse_args()
+    # Everybody is in every snapshot: what is told of somebody who was absent at last cannot be the last word.
+    simulation = Simulation(users=asked.users, snapshots=asked.weeks, types=tuple(asked.types), inactive_share=0.0)
     with tempfile.TemporaryDirectory() as folder:
-        weeks = measure_weeks(asked.users, asked.weeks, asked.types, Path(folder))
+        weeks = list(
+            track(measure_weeks(simulation, Path(folder)), "weeks", simulation.snapshots, console=Console(stderr=True))
+        )
+        differences = list(differing_types(simulation, Path(folder)))
     table = Table(box=None, header_style="dim")
     for header in ("week", "rows", "new or changed", "load s", "merge s", "publish s", "build MB", "published MB"):
         table.add_column(header, justify="right")
     for week in weeks:
-        if week.week in SHOWN_WEEKS or week.week == len(weeks):
+        if week.publish_s is not None and week.published_bytes is not None:
             table.add_row(
                 *(f"{week.week}", f"{week.rows:,}", f"{week.new_rows:,}"),
                 *(f"{seconds:.2f}" for seconds in (week.load_s, week.merge_s, week.publish_s)),
                 *(f"{size / 1e6:,.1f}" for size in (week.build_bytes, week.published_bytes)),
             )
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
     if asked.json:
         asked.json.write_text(json.dumps([asdict(week) for week in weeks], indent=1), encoding="utf-8")
     if asked.plot:
         asked.plot.write_text(plot(weeks), encoding="utf-8")
+    console.print(*differences or ["The tables are those of one snapshot of all that time."], sep="\n")
+    sys.exit(1 if differences else 0)
 
 
 if __name__ == "__main__":
