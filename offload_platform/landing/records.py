@@ -1,7 +1,7 @@
 """Records of a part as RFC 4180 has them: split exactly, numbered by physical line, with the lines that are none.
 
 A block of whole lines is parsed at once and the result is proved against the bytes: as many rows as lines, every
-delimiter accounted for, every quote where a quote may stand. Where that fails, the lines that are not plainly one
+byte of a line accounted for, every quote where a quote may stand. Where that fails, the lines that are not plainly one
 record each are found and read one by one, and the rest is parsed at once; so a bad line costs only itself.
 """
 
@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -30,7 +31,7 @@ REJECT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "raw": pl.String,
 }
 
-_SLICE_BYTES = 1 << 16
+_SLICE_BYTES = 1 << 18
 _NEWLINE, _CARRIAGE_RETURN, _QUOTE = b"\n", b"\r", b'"'
 
 Positions = npt.NDArray[np.int64]
@@ -50,14 +51,29 @@ class Block:
     content: bytes
     first_line: int
 
+    @cached_property
+    def line_ends(self) -> Positions:
+        """Where the physical lines end, a last one without a line end included."""
+        return _line_ends(self.content)
+
     @property
     def lines(self) -> int:
-        """Physical lines, a last one without a line end included."""
-        return self.content.count(_NEWLINE) + (not self.content.endswith(_NEWLINE))
+        """Physical lines."""
+        return len(self.line_ends)
+
+    @property
+    def line_feeds(self) -> int:
+        """Lines that have an end."""
+        return int(np.count_nonzero(self.line_ends < len(self.content)))
+
+    @property
+    def carriage_returns(self) -> int:
+        """Lines that end in CRLF."""
+        return int(np.count_nonzero(_returns_before(self.content, self.line_ends)))
 
     def raw(self, first_lines: pl.Series, heights: Mapping[int, int]) -> list[str]:
         """The text of the records that begin on some lines; `heights` has the lines of those of more than one."""
-        ends = _line_ends(self.content)
+        ends = self.line_ends
         texts = []
         for line in first_lines:
             nth = line - self.first_line
@@ -107,22 +123,26 @@ def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str, first_line: int 
         held.append(chunk)
         size += len(chunk)
         if size >= BLOCK_BYTES:
-            content = b"".join(held)
-            if cut := _cut(content):
-                block = Block(content[:cut], line)
+            # Nearly always the last chunk has such an end, and nothing needs to be copied to find it.
+            if not (cut := _safe_cut(chunk)):
+                chunk = b"".join(held)
+                held = [chunk]
+                cut = _cut(chunk)
+            if cut:
+                held[-1], chunk = chunk[:cut], chunk[cut:]
+                block = Block(b"".join(held), line)
                 yield block
                 line += block.lines
-                content = content[cut:]
-            elif len(content) > LONGEST_LINE_BYTES:
+            elif len(chunk) > LONGEST_LINE_BYTES:
                 raise UntrustedPart(f"{key}: line {line}: longer than {LONGEST_LINE_BYTES >> 20} MB, so it is no row.")
-            held, size = [content], len(content)
+            held, size = [chunk], len(chunk)
     if content := b"".join(held):
         yield Block(content, line)
 
 
 def parse(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
     """Split a block into records; every physical line is accounted for."""
-    rows = _all_plain(block.content, block.lines, columns, delimiter)
+    rows = _all_plain(block, columns, delimiter)
     if rows is not None:
         numbers = pl.int_range(block.first_line, block.first_line + rows.height, dtype=pl.Int64)
         records = Records(rows.with_columns(numbers.alias(LINE)), pl.DataFrame(schema=REJECT_SCHEMA))
@@ -134,19 +154,13 @@ def parse(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
 
 
 def _cut(content: bytes) -> int:
-    """Where the first part of a block ends, after a line end; 0 when there is none."""
-    half = np.frombuffer(content, dtype=np.uint8)[len(content) // 2 :]
-    ends = np.flatnonzero(half == _NEWLINE[0])
-    odd = np.flatnonzero(_count_by_line(np.flatnonzero(half == _QUOTE[0]), ends) % 2)
-    # Only a line of an odd number of quotes begins a record of several lines; the first one here, cut off, may be such.
-    begins = np.concatenate([[0], odd])
-    lasts = np.append(odd, len(ends)) - 1
-    safe = lasts[lasts - begins >= MOST_LINES_OF_A_RECORD - 1]
-    if len(safe):
-        return len(content) // 2 + int(ends[safe[-1]]) + 1
+    """Where the first part of a block ends, after a line end in its second half; 0 when there is none."""
+    half = len(content) // 2
+    if cut := _safe_cut(content[half:]):
+        return half + cut
     quotes = content.count(_QUOTE)
     end = len(content)
-    while (newline := content.rfind(_NEWLINE, len(content) // 2, end)) >= 0:
+    while (newline := content.rfind(_NEWLINE, half, end)) >= 0:
         quotes -= content.count(_QUOTE, newline + 1, end)
         if quotes % 2 == 0:
             return newline + 1
@@ -154,16 +168,46 @@ def _cut(content: bytes) -> int:
     return content.rfind(_NEWLINE) + 1
 
 
-def _all_plain(content: bytes, lines: int, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
+def _safe_cut(content: bytes) -> int:
+    """The last place after a line end where no record can run on, wherever in a record the content begins; or 0."""
+    data = np.frombuffer(content, dtype=np.uint8)
+    ends = np.flatnonzero(data == _NEWLINE[0])
+    odd = np.flatnonzero(_count_by_line(np.flatnonzero(data == _QUOTE[0]), ends) % 2)
+    # Only a line of an odd number of quotes begins a record of several lines; the first one here, cut off, may be such.
+    begins = np.concatenate([[0], odd])
+    lasts = np.append(odd, len(ends)) - 1
+    safe = lasts[lasts - begins >= MOST_LINES_OF_A_RECORD - 1]
+    return int(ends[safe[-1]]) + 1 if len(safe) else 0
+
+
+def _all_plain(block: Block, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
     """Rows of a block in which every line is one well-formed record; None when it is not proved to be such a block."""
+    content, ends = block.content, block.line_ends
     if len(columns) == 1:
         return None  # a blank line would pass for a row of one empty cell
-    if b"\x00" in content or len(_lone_returns(content)) or not _quotes_are_sound(content, delimiter):
+    quotes = _positions(content, _QUOTE)
+    if b"\x00" in content or _has_lone_returns(content, ends) or not _quotes_are_sound(content, quotes, delimiter):
         return None
     rows = _frame(content, columns, delimiter)
-    if rows is None or rows.height != lines or not _have_all_cells(rows, content, _line_ends(content), delimiter).all():
+    if rows is None or rows.height != len(ends) or not _have_all_cells(rows, content, ends, quotes).all():
         return None
     return rows
+
+
+def _has_lone_returns(content: bytes, ends: Positions) -> bool:
+    """Whether carriage returns stand where they do not end a line."""
+    if _CARRIAGE_RETURN not in content:
+        return False
+    return content.count(_CARRIAGE_RETURN) != np.count_nonzero(_returns_before(content, ends))
+
+
+def _returns_before(content: bytes, ends: Positions) -> Flags:
+    """Whether each line ends in a carriage return."""
+    if _CARRIAGE_RETURN not in content:
+        return np.zeros(len(ends), dtype=bool)
+    before = np.frombuffer(content, dtype=np.uint8)[np.maximum(ends - 1, 0)]
+    returns: Flags = (before == _CARRIAGE_RETURN[0]) & (ends < len(content))
+    return returns
 
 
 def _lone_returns(content: bytes) -> Positions:
@@ -174,43 +218,50 @@ def _lone_returns(content: bytes) -> Positions:
     return lone
 
 
-def _have_all_cells(rows: pl.DataFrame, content: bytes, ends: Positions, delimiter: str) -> Flags:
-    """Whether each line has one delimiter between two cells of its row, and no other besides those in the cells."""
-    delimiters = _count_by_line(_positions(content, delimiter.encode()), ends)
-    if _QUOTE in content:
-        in_cells = pl.sum_horizontal(pl.all().str.count_matches(delimiter, literal=True).fill_null(0))
-        delimiters = delimiters - rows.select(in_cells).to_series().to_numpy()
-    whole: Flags = delimiters == rows.width - 1
+def _have_all_cells(rows: pl.DataFrame, content: bytes, ends: Positions, quotes: Positions) -> Flags:
+    """Whether each line is as long as the cells of its row with one delimiter between two of them.
+
+    Quotes around a cell are no part of it, and of a pair inside one is: there, the quote that closes stands beside one
+    that opens. A line with fewer cells is shorter than its row, one with more is longer, as surplus cells were cut off.
+    """
+    lengths = np.diff(ends, prepend=-1) - 1 - _returns_before(content, ends)
+    in_cells = rows.select(pl.sum_horizontal(pl.all().str.len_bytes(), ignore_nulls=True)).to_series().to_numpy()
+    expected = in_cells.astype(np.int64) + (rows.width - 1)
+    if len(quotes):
+        closing, opening = quotes[1:-1:2], quotes[2::2]
+        expected += _count_by_line(quotes, ends) - _count_by_line(closing[opening == closing + 1], ends)
+    whole: Flags = lengths == expected
     return whole
 
 
 def _frame(content: bytes, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
     """Text of all cells by wire name, empty ones null; surplus cells are cut off, missing ones are null."""
-    header = delimiter.join(str(i) for i in range(len(columns))) + "\n"
+    schema = {wire_name(c): pl.String for c in columns}
+    if not content:
+        return pl.DataFrame(schema=schema)
     try:
-        rows = pl.read_csv(
-            header.encode() + content, separator=delimiter, infer_schema=False, truncate_ragged_lines=True
-        )
+        rows = pl.read_csv(content, separator=delimiter, has_header=False, schema=schema, truncate_ragged_lines=True)
     except pl.exceptions.PolarsError:
         return None
-    rows.columns = [wire_name(c) for c in columns]
-    return rows.with_columns(pl.when(pl.all() != "").then(pl.all()))
+    return _with_empty_as_null(rows)
 
 
-def _quotes_are_sound(content: bytes, delimiter: str) -> bool:
+def _with_empty_as_null(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, null where a cell is a pair of quotes and nothing else."""
+    empty = [name for name, has in rows.select((pl.all() == "").any()).row(0, named=True).items() if has]
+    return rows.with_columns(pl.when(pl.col(empty) != "").then(pl.col(empty))) if empty else rows
+
+
+def _quotes_are_sound(content: bytes, quotes: Positions, delimiter: str) -> bool:
     """Whether every quote opens a cell, closes one, or is one of a pair inside; all closed at the end."""
     may_precede, may_follow = _neighbours_of_quotes(delimiter)
     data = np.frombuffer(content, dtype=np.uint8)
-    seen = 0
-    for start in range(0, len(data), _SLICE_BYTES):
-        at = np.flatnonzero(data[start : start + _SLICE_BYTES] == _QUOTE[0]) + start
-        opening, closing = at[seen % 2 :: 2], at[1 - seen % 2 :: 2]
-        if not (may_precede[data[opening - 1]] | (opening == 0)).all():
-            return False
-        if not may_follow[data[np.minimum(closing + 1, len(data) - 1)]].all():
-            return False
-        seen += len(at)
-    return seen % 2 == 0
+    opening, closing = quotes[::2], quotes[1::2]
+    return bool(
+        len(quotes) % 2 == 0
+        and (may_precede[data[opening - 1]] | (opening == 0)).all()
+        and may_follow[data[np.minimum(closing + 1, len(data) - 1)]].all()
+    )
 
 
 def _neighbours_of_quotes(delimiter: str) -> tuple[Flags, Flags]:
@@ -223,7 +274,13 @@ def _neighbours_of_quotes(delimiter: str) -> tuple[Flags, Flags]:
 
 
 def _positions(content: bytes, sign: bytes) -> Positions:
-    return np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == sign[0])
+    """Where a sign stands. In slices, as a comparison of all bytes at once would not stay in the cache."""
+    if sign not in content:
+        return np.array([], dtype=np.int64)
+    data = np.frombuffer(content, dtype=np.uint8)
+    return np.concatenate(
+        [np.flatnonzero(data[at : at + _SLICE_BYTES] == sign[0]) + at for at in range(0, len(data), _SLICE_BYTES)]
+    )
 
 
 def _line_ends(content: bytes) -> Positions:
@@ -234,8 +291,7 @@ def _line_ends(content: bytes) -> Positions:
 
 def _parse_around_faults(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
     """Parse the lines that are plainly one record each at once, and the others one by one."""
-    content = block.content
-    ends = _line_ends(content)
+    content, ends = block.content, block.line_ends
     doubtful = _broken_lines(content, ends, delimiter)
     rows = _plain_among(content, ends, doubtful, columns, delimiter)
     if rows is None:
@@ -291,7 +347,7 @@ def _plain_among(
     rows = _frame(kept, columns, delimiter)
     if rows is None or rows.height != np.count_nonzero(~doubtful):
         return None
-    plain = _have_all_cells(rows, kept, _line_ends(kept), delimiter)
+    plain = _have_all_cells(rows, kept, _line_ends(kept), _positions(kept, _QUOTE))
     doubtful[np.flatnonzero(~doubtful)[~plain]] = True
     return rows.filter(pl.Series(plain))
 

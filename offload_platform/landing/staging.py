@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from offload_platform.contracts.contract import Contract
@@ -269,8 +270,8 @@ class _Tally:
         self.continued += found.continued
         self.loaded += good.height
         self.quarantined += quarantined.height
-        self.line_feeds += block.content.count(b"\n")
-        self.carriage_returns += block.content.count(b"\r\n")
+        self.line_feeds += block.line_feeds
+        self.carriage_returns += block.carriage_returns
         if quarantined.height:
             first = quarantined.head(_SAMPLE_ROWS - len(self.sample))
             self.sample += [(line, why, mask(raw)[:_SAMPLE_CHARACTERS]) for line, why, raw in first.rows()]
@@ -292,7 +293,7 @@ class _NewlineCounter(Iterator[bytes]):
 
     def __next__(self) -> bytes:
         chunk = next(self._source)
-        self._newlines += chunk.count(b"\n")
+        self._newlines += int(np.count_nonzero(np.frombuffer(chunk, dtype=np.uint8) == ord("\n")))
         self._last = chunk[-1:] or self._last
         return chunk
 
