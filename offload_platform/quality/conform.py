@@ -75,16 +75,16 @@ class Conformer:
         self._missing = [w for w in contract.wire_columns if w not in set(delivered_columns)]
         self._unknown = [w for w in delivered_columns if w not in set(contract.wire_columns)]
         self._json_cells = json_cells
+        scalars = {name: _scalar(reader) for name, reader in self._cells.items()}
+        self._scalars = [e.alias(name) for name, e in scalars.items() if e is not None]
 
     def conform(self, delivered: pl.DataFrame) -> Conformed:
         """Convert a block of delivered text; its columns are named by `wire_name`, an empty cell is null."""
         frame = delivered.with_columns(pl.lit(None, dtype=pl.String).alias(wire_name(w)) for w in self._missing)
         frame = frame.with_columns(self._clocks(frame))
-        typed = frame.select(
-            expression.alias(name)
-            for name, reader in self._cells.items()
-            if (expression := _scalar(reader)) is not None
-        ).with_columns(
+        # Lazily, so that what expressions have in common is worked out once.
+        scalars = frame.lazy().select(self._scalars).collect()
+        typed = scalars.with_columns(
             self._json_cells.decode(frame[wire_name(reader.wire)], reader).alias(name)
             for name, reader in self._cells.items()
             if isinstance(reader, JsonReader)
@@ -97,23 +97,20 @@ class Conformer:
     def _clocks(self, frame: pl.DataFrame) -> list[pl.Series]:
         """Wall clock and offset of every cell that holds a time, read once for all columns that need it."""
         marks = {r.wire: r.open_marks for r in self._cells.values() if isinstance(r, InstantCell)}
+        readings = {wire: pl.col(wire_name(wire)) for wire in marks}
+        quick = frame.select(
+            *(timestamps.wall_clock(text).alias(f"local:{wire}") for wire, text in readings.items()),
+            *(timestamps.offset_minutes(text).alias(f"offset:{wire}") for wire, text in readings.items()),
+        )
+        unread = quick.select(
+            (pl.col(f"local:{wire}").is_null() | pl.col(f"offset:{wire}").is_null()).alias(wire) for wire in marks
+        )
         clocks: list[pl.Series] = []
         for wire, open_marks in marks.items():
-            text = frame[wire_name(wire)]
-            quick = frame.select(
-                local=timestamps.wall_clock(pl.col(wire_name(wire))),
-                offset=timestamps.offset_minutes(pl.col(wire_name(wire))),
-            )
-            left = quick.select(pl.col("local").is_null() | pl.col("offset").is_null()).to_series()
-            rows = (left & text.is_not_null() & ~text.is_in(list(open_marks))).arg_true()
-            if rows.len():
-                general = timestamps.general(text.gather(rows))
-                quick = quick.with_columns(
-                    quick["local"].scatter(rows, general["local"]), quick["offset"].scatter(rows, general["offset"])
-                )
-            readable = quick["local"].is_not_null() & quick["offset"].is_not_null()
-            whole = quick.select(pl.when(readable).then(pl.all()))
-            clocks += [whole["local"].alias(f"local:{wire}"), whole["offset"].alias(f"offset:{wire}")]
+            local, offset = quick[f"local:{wire}"], quick[f"offset:{wire}"]
+            if unread[wire].any():
+                local, offset = _read_again(frame[wire_name(wire)], local, offset, unread[wire], open_marks)
+            clocks += [local, offset]
         return clocks
 
     def _failures(self, frame: pl.DataFrame, typed: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
@@ -139,7 +136,7 @@ class Conformer:
         return (pl.concat(cases) if cases else pl.DataFrame(schema=FAILURE_SCHEMA)), misfits
 
     def _completed(self, frame: pl.DataFrame, typed: pl.DataFrame, misfits: dict[str, pl.Series]) -> pl.DataFrame:
-        both = pl.concat([frame.select(cs.starts_with(wire_name(""))), typed], how="horizontal")
+        both = pl.concat([frame.select(cs.starts_with(wire_name(""))), typed], how="horizontal").lazy()
         for c in self._columns:
             reader = c.facts.reader
             if isinstance(reader, Computed):
@@ -148,7 +145,7 @@ class Conformer:
                 both = both.with_columns(pl.coalesce(pl.col(c.name), reader.otherwise()).alias(c.name))
             elif isinstance(reader, UnknownColumns):
                 both = both.with_columns(self._extra(misfits).alias(c.name))
-        return both.select(c.name for c in self._columns)
+        return both.select(c.name for c in self._columns).collect()
 
     def _extra(self, misfits: dict[str, pl.Series]) -> pl.Expr:
         """Unknown columns and misfits of each row as one JSON object; null where there is nothing to keep."""
@@ -168,6 +165,20 @@ class Conformer:
         return pl.when(pl.any_horizontal(m.is_not_null() for m in members)).then(
             pl.concat_str(pl.lit("{"), joined, pl.lit("}"))
         )
+
+
+def _read_again(
+    text: pl.Series, local: pl.Series, offset: pl.Series, unread: pl.Series, open_marks: Sequence[str]
+) -> tuple[pl.Series, pl.Series]:
+    """Wall clock and offset with the times that are not of the usual shape; neither where one of them is unreadable."""
+    rows = (unread & text.is_not_null() & ~text.is_in(list(open_marks))).arg_true()
+    if rows.len():
+        general = timestamps.general(text.gather(rows))
+        local, offset = local.scatter(rows, general["local"]), offset.scatter(rows, general["offset"])
+    both = pl.DataFrame([local, offset])
+    readable = pl.all_horizontal(pl.all().is_not_null())
+    whole = both.select(pl.when(readable).then(pl.all()))
+    return whole[local.name], whole[offset.name]
 
 
 def _keeps_misfits(reader: CellReader) -> bool:
@@ -222,12 +233,9 @@ def _text(reader: TextCell) -> pl.Expr:
 
 def _whole(reader: IntegerCell) -> pl.Expr:
     """Whole numbers, also where a spreadsheet has written them with a fraction of zero or an exponent."""
-    text = pl.col(wire_name(reader.wire))
-    decimal = text.cast(pl.Float64, strict=False)
-    return pl.coalesce(
-        text.cast(pl.Int32, strict=False),
-        pl.when(decimal == decimal.round()).then(decimal).cast(pl.Int32, strict=False),
-    )
+    decimal = pl.col(wire_name(reader.wire)).cast(pl.Float64, strict=False)
+    whole = decimal.cast(pl.Int32, strict=False)
+    return pl.when(decimal == whole).then(whole)
 
 
 def _in(value: pl.Expr, absent: Sequence[float]) -> pl.Expr:
