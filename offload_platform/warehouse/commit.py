@@ -20,15 +20,9 @@ from offload_platform.landing.deliveries import Choice
 from offload_platform.landing.staging import StagedDelivery, StagedPart
 from offload_platform.quality.arrow import ArrowStream
 from offload_platform.warehouse.ops import ensure_ops, insert_ops
+from offload_platform.warehouse.recognition import PLACE, recognise, span_of
 from offload_platform.warehouse.sql import fetched, quoted
-from offload_platform.warehouse.storage import (
-    content_hash,
-    keep_hashes,
-    key_id,
-    note_changed,
-    rows_table,
-    sightings_table,
-)
+from offload_platform.warehouse.storage import keep_hashes, note_changed, rows_table, sightings_table
 from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import ensure_tables
 
@@ -129,78 +123,53 @@ def _insert_rows(
 ) -> None:
     """Sight every staged row, and keep those that are not kept yet."""
     contract, delivery = partition.contract, staged.delivery
-    key_stamp = ", ?::TIMESTAMPTZ AS key_stamp" if contract.is_told_apart_by_delivery else ""
-    stamped = [delivery.stamp] if key_stamp else []
-    event_time = quoted(contract.event_time) if contract.event_time else "NULL::TIMESTAMPTZ"
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE incoming "
-        "(part_no INTEGER, line BIGINT, key_id UHUGEINT, content_hash UBIGINT, event_at TIMESTAMPTZ)"
-    )
-    for part in staged.parts:
-        for batch in _batches(part.row_files):
-            rows = ArrowStream(batch)
-            connection.execute(
-                f"INSERT INTO incoming SELECT ?, line, {key_id(contract)}, {content_hash(contract)}, {event_time} "
-                f"FROM (SELECT *{key_stamp} FROM rows)",
-                [part_numbers[part.part.key], *stamped],
-            )
-    _recognise(connection, partition)
+    stamp = delivery.stamp if contract.is_told_apart_by_delivery else None
+    key_stamp, stamped = (", ?::TIMESTAMPTZ AS key_stamp", [stamp]) if stamp else ("", [])
     names = ", ".join(quoted(name) for name in contract.columns)
-    for part in staged.parts:
-        for batch in _batches(part.row_files):
-            rows = ArrowStream(batch)  # noqa: F841 (read by DuckDB by its name)
-            lines = [batch["line"].min(), batch["line"].max()]
+    batches = (batch for _, batch in _placed(staged))
+    recognised = recognise(connection, partition.feed, contract, staged.loaded, batches, stamp)
+    events: dict[int, list[datetime]] = {part_no: [] for part_no in part_numbers.values()}
+    subjects = pl.Series(dtype=pl.String)
+    for key, batch in _placed(staged):
+        part_no, numbered = part_numbers[key], recognised.numbered(batch)
+        sighted = ArrowStream(numbered.select("line", "row_no"))  # noqa: F841 (read by DuckDB by its name)
+        connection.execute(
+            f"INSERT INTO {sightings_table(contract)} BY NAME SELECT ? AS part_no, line, row_no FROM sighted", [part_no]
+        )
+        if numbered["is_new"].any():
+            rows = ArrowStream(numbered)  # noqa: F841 (read by DuckDB by its name)
             connection.execute(
                 f"INSERT INTO {rows_table(contract)} BY NAME "
-                f"SELECT row_no, key_id, content_hash, ? AS feed, ? AS app_id{key_stamp}, {names} FROM rows "
-                "JOIN (FROM recognised WHERE is_new AND part_no = ? AND line BETWEEN ? AND ?) USING (line)",
-                [partition.feed, delivery.app_id, *stamped, part_numbers[part.part.key], *lines],
+                f"SELECT row_no, CASE WHEN rows.{PLACE} = hashed.{PLACE} THEN key_id ELSE error('out of order') "
+                f"END AS key_id, content_hash, ? AS feed, ? AS app_id{key_stamp}, {names} "
+                f"FROM rows POSITIONAL JOIN (FROM incoming WHERE {PLACE} BETWEEN ? AND ?) AS hashed WHERE is_new",
+                [partition.feed, delivery.app_id, *stamped, batch[PLACE][0], batch[PLACE][-1]],
             )
-    connection.execute(f"INSERT INTO {sightings_table(contract)} BY NAME SELECT part_no, line, row_no FROM recognised")
+        if contract.event_time:
+            events[part_no] += span_of(batch[contract.event_time])
+        if contract.subject:
+            subjects = pl.concat([subjects, batch[contract.subject].unique()]).unique()
     account = [partition.feed, contract.vendor, contract.offload_type]
     for key, part_no in part_numbers.items():
+        first, last = (min(events[part_no]), max(events[part_no])) if events[part_no] else (None, None)
         connection.execute(
-            "INSERT INTO store.parts SELECT ?, ?, ?, ?, ?, ?, ?, min(event_at), max(event_at) "
-            "FROM incoming WHERE part_no = ?",
-            [part_no, *account, delivery.app_id, delivery.stamp, key, part_no],
+            "INSERT INTO store.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [part_no, *account, delivery.app_id, delivery.stamp, key, first, last],
         )
-    if contract.subject:
-        connection.execute(
-            "INSERT INTO store.subjects "
-            f"SELECT DISTINCT ?, ?, ?, ?::TIMESTAMPTZ, {quoted(contract.subject)} FROM {rows_table(contract)} "
-            "SEMI JOIN recognised USING (row_no)",
-            [*account, delivery.stamp],
-        )
-    connection.execute("DROP TABLE incoming; DROP TABLE recognised")
-
-
-def _recognise(connection: duckdb.DuckDBPyConnection, partition: Partition) -> None:
-    """Give each incoming row the number of the kept row that it repeats, or a new one."""
-    rows, event_time = rows_table(partition.contract), partition.contract.event_time
-    # Rows of other times need not be looked at.
-    near = (
-        f"AND {quoted(event_time)} >= (SELECT min(event_at) FROM incoming) "
-        f"AND {quoted(event_time)} <= (SELECT max(event_at) FROM incoming)"
-        if event_time
-        else ""
-    )
+    present = ArrowStream(subjects.sort().to_frame("subject"))  # noqa: F841 (read by DuckDB by its name)
     connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE recognised AS
-        WITH known AS (SELECT key_id, content_hash, row_no AS known_no FROM {rows} WHERE feed = ? {near}),
-        looked_up AS (FROM incoming LEFT JOIN known USING (key_id, content_hash)),
-        fresh AS (
-            SELECT key_id, content_hash, min(row(part_no, line)) AS place,
-                (SELECT coalesce(max(row_no), 0) FROM {rows}) + row_number() OVER (ORDER BY min(row(part_no, line)))
-                    AS fresh_no
-            FROM looked_up WHERE known_no IS NULL GROUP BY key_id, content_hash
-        )
-        SELECT part_no, line, coalesce(known_no, fresh_no) AS row_no, key_id, content_hash,
-            known_no IS NULL AND place = row(part_no, line) AS is_new
-        FROM looked_up LEFT JOIN fresh USING (key_id, content_hash) ORDER BY part_no, line
-        """,
-        [partition.feed],
+        "INSERT INTO store.subjects SELECT ?, ?, ?, ?::TIMESTAMPTZ, subject FROM present", [*account, delivery.stamp]
     )
+    connection.execute("DROP TABLE incoming")
+
+
+def _placed(staged: StagedDelivery) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Batches of all rows with the key of their part and, in the column `place`, their position in the delivery."""
+    place = 0
+    for part in staged.parts:
+        for batch in _batches(part.row_files):
+            yield part.part.key, batch.with_row_index(PLACE, place)
+            place += batch.height
 
 
 def _batches(files: Sequence[Path]) -> Iterator[pl.DataFrame]:

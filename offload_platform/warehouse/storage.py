@@ -11,7 +11,6 @@ from datetime import datetime
 import duckdb
 import polars as pl
 
-from offload_platform.contracts.columns import Column
 from offload_platform.contracts.contract import Contract
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.sql import column_type, fetched, quoted, sync_table
@@ -56,8 +55,8 @@ _SHARED = {
     },
     "hashing": {"probe": "UBIGINT"},
 }
-_PROBE = "hash('a text', 1, 2.5::DOUBLE, true, TIMESTAMP '2018-12-08', [{'a': 1}], NULL)"
-_NO_VALUE, _BETWEEN = "chr(30)", "chr(31)"
+# Another text where hashes are made in another way.
+_PROBE = "hash('two hashes', 1, 2.5::DOUBLE, true, TIMESTAMP '2018-12-08', [{'a': 1}], NULL)"
 
 
 def rows_table(contract: Contract) -> str:
@@ -91,9 +90,13 @@ def ensure_storage(connection: duckdb.DuckDBPyConnection, contract: Contract) ->
 
 
 def key_id(contract: Contract) -> str:
-    """SQL of the 128 bits that identify, within a feed, what a row is about; the same with every engine."""
-    texts = [_key_text(contract, name) for name in contract.identity]
-    return f"md5_number(concat_ws({_BETWEEN}, {', '.join(f'coalesce({text}, {_NO_VALUE})' for text in texts)}))"
+    """SQL of the 128 bits that identify, within a feed, what a row is about; they may differ between engines.
+
+    Two hashes, which share no hash of the first value: what one of them confuses the other tells apart.
+    """
+    values = ["key_stamp" if name == "delivery_stamp" else quoted(name) for name in contract.identity]
+    marked = f"{values[0]}::VARCHAR || chr(31)"
+    return f"(hash({', '.join(values)})::UHUGEINT << 64 | hash({', '.join([*values[:0:-1], marked])}))"
 
 
 def content_hash(contract: Contract) -> str:
@@ -147,14 +150,6 @@ def forget_rows(connection: duckdb.DuckDBPyConnection, feed: str, contract: Cont
     )
 
 
-def _key_text(contract: Contract, name: str) -> str:
-    if name == "delivery_stamp":
-        return "epoch_us(key_stamp)::VARCHAR"
-    column: Column = contract.columns[name]
-    value = quoted(name)
-    return f"epoch_us({value})::VARCHAR" if isinstance(column.dtype, pl.Datetime) else f"{value}::VARCHAR"
-
-
 def _lengths(value: str, dtype: pl.DataType, depth: int = 0) -> Iterator[str]:
     """SQL of the lengths of a list, and of all lists inside its items."""
     if isinstance(dtype, pl.List):
@@ -176,6 +171,9 @@ def keep_hashes(connection: duckdb.DuckDBPyConnection) -> None:
         for contract in vendor_named(vendor).contracts.values():
             present = "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?"
             if fetched(connection, present, [SCHEMA, contract.table]):
-                connection.execute(f"UPDATE {rows_table(contract)} SET content_hash = {content_hash(contract)}")
+                connection.execute(
+                    f"UPDATE {rows_table(contract)} SET key_id = {key_id(contract)}, "
+                    f"content_hash = {content_hash(contract)}"
+                )
     connection.execute(f"DELETE FROM {SCHEMA}.hashing")
     connection.execute(f"INSERT INTO {SCHEMA}.hashing VALUES (?)", [probe])
