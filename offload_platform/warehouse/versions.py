@@ -6,7 +6,7 @@ window reaches back to it. Equal observations in a row are one version. Deliveri
 play no part, so every order of loads gives the same versions.
 
 Only what a new or changed delivery can touch is worked out again, from the first such delivery on: what held before it
-stands.
+stands. It is worked out in buckets of keys, one after the other, so that memory does not grow with the deliveries.
 """
 
 from collections.abc import Collection, Iterator
@@ -21,6 +21,7 @@ from offload_platform.warehouse.sql import fetched, quoted
 from offload_platform.warehouse.storage import forget_rows, rows_table, sightings_table, versions_table
 
 _INSTANT = timedelta(microseconds=1)
+_ROWS_PER_BUCKET = 1_000_000
 _LAST = "(SELECT max(seen_at) FROM unmerged)"
 
 
@@ -39,16 +40,33 @@ class Versions:
         self._execute("CREATE OR REPLACE TEMP TABLE left_out (seen_at TIMESTAMPTZ)")
         for stamp in left_out:
             self.connection.execute("INSERT INTO left_out VALUES (?)", [stamp])
-        for name, sql in self._steps():
-            self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+        names = ["left_out", *self._create(self._deliveries())]
         versions = versions_table(self.contract)
-        self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
-        self._execute(f"INSERT INTO {versions} BY NAME FROM fresh")
+        buckets = 1 + self._sighted() // _ROWS_PER_BUCKET
+        for bucket in range(buckets):
+            names += self._create(self._steps(f"key_id % {buckets} = {bucket}"))
+            self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
+            self._execute(f"INSERT INTO {versions} BY NAME FROM fresh")
         if self.has_lost_rows:
             forget_rows(self.connection, self.feed, self.contract)
         self._count_withdrawals()
-        for name in ("left_out", *(name for name, _ in self._steps())):
+        for name in dict.fromkeys(names):
             self._execute(f"DROP TABLE {name}")
+
+    def _create(self, tables: Iterator[tuple[str, str]]) -> list[str]:
+        names = []
+        for name, sql in tables:
+            self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
+            names.append(name)
+        return names
+
+    def _sighted(self) -> int:
+        """Rows of the deliveries that are looked at."""
+        counted = self._execute(
+            f"SELECT count(*) FROM {sightings_table(self.contract)} SEMI JOIN "
+            f"(FROM store.parts SEMI JOIN counted ON delivery_stamp = seen_at WHERE {self._ours}) USING (part_no)"
+        )
+        return int(counted.fetchall()[0][0])
 
     def begun(self) -> dict[str, int]:
         """Versions that begin with the deliveries that are merged, by change kind."""
@@ -63,7 +81,7 @@ class Versions:
             )
         )
 
-    def _steps(self) -> Iterator[tuple[str, str]]:
+    def _deliveries(self) -> Iterator[tuple[str, str]]:
         yield (
             "unmerged",
             "SELECT DISTINCT delivery_stamp AS seen_at FROM store.unmerged "
@@ -77,7 +95,9 @@ class Versions:
         yield "counted", "FROM loaded ANTI JOIN left_out USING (seen_at)"
         yield "found", self._found()
         yield "present", "FROM found SEMI JOIN counted USING (seen_at)"
-        yield "touched", self._touched()
+
+    def _steps(self, in_bucket: str) -> Iterator[tuple[str, str]]:
+        yield "touched", self._touched(in_bucket)
         yield "held_before", self._held_before()
         yield "seen", self._seen()
         yield "settled", self._settled()
@@ -139,11 +159,12 @@ class Versions:
             WHERE feed = $feed AND vendor = $vendor AND offload_type IN ({witnesses})
         """
 
-    def _touched(self) -> str:
+    def _touched(self, in_bucket: str) -> str:
         """All rows about whatever an unmerged delivery holds or lacks, or held or lacked when it was merged before."""
         rows, versions, sightings = (t(self.contract) for t in (rows_table, versions_table, sightings_table))
-        near = f"r.feed = $feed AND {self._near}"
-        of_any_time = "r.feed = $feed" if self.has_lost_rows else near
+        ours = f"r.feed = $feed AND {in_bucket}"
+        near = f"{ours} AND {self._near}"
+        of_any_time = ours if self.has_lost_rows else near
         lacked = (
             f"""
             UNION SELECT key_id FROM {versions} AS v JOIN {rows} AS r USING (row_no)
@@ -302,7 +323,7 @@ class Versions:
             """
         )
 
-    def _execute(self, sql: str) -> None:
+    def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         values = {
             "feed": self.feed,
             "vendor": self.contract.vendor,
@@ -310,7 +331,7 @@ class Versions:
             "first": self.first,
             "before": self.first - _INSTANT,
         }
-        self.connection.execute(sql, {name: value for name, value in values.items() if f"${name}" in sql})
+        return self.connection.execute(sql, {name: value for name, value in values.items() if f"${name}" in sql})
 
 
 def _interval(span: timedelta) -> str:
