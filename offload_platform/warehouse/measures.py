@@ -168,7 +168,7 @@ def measure(connection: duckdb.DuckDBPyConnection, feed: Feed, replaced: Partiti
     if contract.event_time is not None and contract.content is Content.INCREMENT:
         lags = _lags(connection, replaced, contract.event_time, thresholds.late_arrivals.days)
     elif contract.event_time is not None:
-        newest = _newest_event_days(connection, replaced, contract.event_time, delivery.stamp)
+        newest = _newest_event_days(connection, replaced, delivery.stamp)
     return Measures(
         parts=parts,
         repeats=_repeats(connection, replaced),
@@ -287,11 +287,10 @@ def _lags(
     )
 
 
-def _newest_event_days(
-    connection: duckdb.DuckDBPyConnection, replaced: Partition, event_time: str, stamp: datetime
-) -> float | None:
+def _newest_event_days(connection: duckdb.DuckDBPyConnection, replaced: Partition, stamp: datetime) -> float | None:
     [(newest,)] = connection.execute(
-        f"SELECT max({quoted(event_time)}) FROM {delivered_view(replaced.contract)} WHERE {_IN_SLICE}", _slice(replaced)
+        f"SELECT max(last_event_at) FROM store.parts WHERE {_IN_SLICE} AND vendor = ? AND offload_type = ?",
+        [*_slice(replaced), replaced.contract.vendor, replaced.contract.offload_type],
     ).fetchall()
     return None if newest is None else (stamp - newest) / timedelta(days=1)
 

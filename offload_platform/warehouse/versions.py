@@ -21,7 +21,7 @@ from offload_platform.warehouse.sql import fetched, quoted
 from offload_platform.warehouse.storage import forget_rows, rows_table, sightings_table, versions_table
 
 _INSTANT = timedelta(microseconds=1)
-_ROWS_PER_BUCKET = 1_000_000
+_ROWS_PER_BUCKET = 250_000
 _LAST = "(SELECT max(seen_at) FROM unmerged)"
 
 
@@ -42,9 +42,9 @@ class Versions:
             self.connection.execute("INSERT INTO left_out VALUES (?)", [stamp])
         names = ["left_out", *self._create(self._deliveries())]
         versions = versions_table(self.contract)
-        buckets = 1 + self._sighted() // _ROWS_PER_BUCKET
+        buckets = 1 + self._rows() // _ROWS_PER_BUCKET
         for bucket in range(buckets):
-            names += self._create(self._steps(f"key_id % {buckets} = {bucket}"))
+            names += self._create(self._steps(f"hash(key_id) % {buckets} = {bucket}"))
             self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
             self._execute(f"INSERT INTO {versions} BY NAME FROM fresh")
         if self.has_lost_rows:
@@ -60,13 +60,14 @@ class Versions:
             names.append(name)
         return names
 
-    def _sighted(self) -> int:
-        """Rows of the deliveries that are looked at."""
-        counted = self._execute(
-            f"SELECT count(*) FROM {sightings_table(self.contract)} SEMI JOIN "
-            f"(FROM store.parts SEMI JOIN counted ON delivery_stamp = seen_at WHERE {self._ours}) USING (part_no)"
+    def _rows(self) -> int:
+        """Rows that are looked at, or deliveries of them where these are more."""
+        rows = f"SELECT count(*) FROM {rows_table(self.contract)} AS r WHERE {self._in_reach}"
+        sighted = (
+            f"SELECT count(*) FROM {sightings_table(self.contract)} WHERE part_no IN (SELECT part_no FROM looked_at)"
         )
-        return int(counted.fetchall()[0][0])
+        [(count,)] = self._execute(f"SELECT greatest(({rows}), ({sighted}))").fetchall()
+        return int(count)
 
     def begun(self) -> dict[str, int]:
         """Versions that begin with the deliveries that are merged, by change kind."""
@@ -95,9 +96,24 @@ class Versions:
         yield "counted", "FROM loaded ANTI JOIN left_out USING (seen_at)"
         yield "found", self._found()
         yield "present", "FROM found SEMI JOIN counted USING (seen_at)"
+        yield (
+            "looked_at",
+            "SELECT part_no, object_key, delivery_stamp AS seen_at FROM store.parts "
+            f"WHERE {self._ours} AND (delivery_stamp IN (FROM counted) OR delivery_stamp IN (FROM unmerged))",
+        )
 
     def _steps(self, in_bucket: str) -> Iterator[tuple[str, str]]:
-        yield "touched", self._touched(in_bucket)
+        yield (
+            "candidates",
+            f"SELECT row_no, key_id, content_hash, {self._subject} AS subject, {self._event_at} AS event_at "
+            f"FROM {rows_table(self.contract)} AS r WHERE {self._in_reach} AND {in_bucket}",
+        )
+        yield (
+            "sighted",
+            f"SELECT row_no, part_no, line FROM {sightings_table(self.contract)} JOIN candidates USING (row_no) "
+            "WHERE part_no IN (SELECT part_no FROM looked_at)",
+        )
+        yield "touched", self._touched()
         yield "held_before", self._held_before()
         yield "seen", self._seen()
         yield "settled", self._settled()
@@ -126,6 +142,11 @@ class Versions:
     @property
     def _event_at(self) -> str:
         return quoted(self.contract.event_time) if self.contract.event_time else "NULL::TIMESTAMPTZ"
+
+    @property
+    def _in_reach(self) -> str:
+        """Condition on rows: that they are ours, and may be about what an unmerged delivery holds, held or lacks."""
+        return "r.feed = $feed" if self.has_lost_rows else f"r.feed = $feed AND {self._near}"
 
     @property
     def _near(self) -> str:
@@ -159,35 +180,27 @@ class Versions:
             WHERE feed = $feed AND vendor = $vendor AND offload_type IN ({witnesses})
         """
 
-    def _touched(self, in_bucket: str) -> str:
+    def _touched(self) -> str:
         """All rows about whatever an unmerged delivery holds or lacks, or held or lacked when it was merged before."""
-        rows, versions, sightings = (t(self.contract) for t in (rows_table, versions_table, sightings_table))
-        ours = f"r.feed = $feed AND {in_bucket}"
-        near = f"{ours} AND {self._near}"
-        of_any_time = ours if self.has_lost_rows else near
+        versions = f"{versions_table(self.contract)} JOIN candidates USING (row_no)"
         lacked = (
             f"""
-            UNION SELECT key_id FROM {versions} AS v JOIN {rows} AS r USING (row_no)
-            WHERE {near} AND known_from <= {_LAST} AND (known_to IS NULL OR known_to >= $first)
-                AND {quoted(self.contract.subject)} IN (SELECT subject FROM found SEMI JOIN unmerged USING (seen_at))
+            UNION ALL SELECT key_id FROM {versions}
+            WHERE known_from <= {_LAST} AND (known_to IS NULL OR known_to >= $first)
+                AND subject IN (SELECT subject FROM found SEMI JOIN unmerged USING (seen_at))
         """
             if self.contract.subject
             else ""
         )
         return f"""
             WITH keys AS (
-                SELECT key_id FROM {rows} AS r SEMI JOIN (
-                    SELECT row_no FROM {sightings} SEMI JOIN (
-                        SELECT part_no FROM store.parts SEMI JOIN unmerged ON delivery_stamp = seen_at
-                        WHERE {self._ours}
-                    ) USING (part_no)
-                ) USING (row_no) WHERE {near}
-                UNION SELECT key_id FROM {versions} AS v JOIN {rows} AS r USING (row_no)
-                WHERE {of_any_time} AND known_from IN (SELECT seen_at FROM unmerged)
+                SELECT key_id FROM sighted JOIN candidates USING (row_no) WHERE part_no IN (
+                    SELECT part_no FROM looked_at SEMI JOIN unmerged USING (seen_at)
+                )
+                UNION ALL SELECT key_id FROM {versions} WHERE known_from IN (FROM unmerged)
                 {lacked}
             )
-            SELECT row_no, key_id, content_hash, {self._subject} AS subject, {self._event_at} AS event_at
-            FROM {rows} AS r SEMI JOIN keys USING (key_id) WHERE {of_any_time}
+            FROM candidates SEMI JOIN keys USING (key_id)
         """
 
     @property
@@ -221,21 +234,20 @@ class Versions:
     def _seen(self) -> str:
         """What deliveries hold, from the first unmerged one on: one row for each thing and delivery."""
         # Few are repeated in a delivery, and to order them all would cost more than all the rest.
-        return f"""
-            WITH sighted AS (
-                SELECT key_id, delivery_stamp AS seen_at, row_no, content_hash, subject, event_at,
-                    part_no, object_key, line
-                FROM (FROM store.parts SEMI JOIN counted ON delivery_stamp = seen_at WHERE {self._ours})
-                JOIN {sightings_table(self.contract)} USING (part_no) JOIN touched USING (row_no)
+        return """
+            WITH observations AS (
+                SELECT key_id, seen_at, row_no, content_hash, subject, event_at, part_no, object_key, line
+                FROM sighted JOIN (FROM looked_at SEMI JOIN counted USING (seen_at)) USING (part_no)
+                JOIN touched USING (row_no)
             ),
             once AS (
                 SELECT key_id, seen_at, count(*) AS times, any_value(row_no) AS row_no, any_value(subject) AS subject,
                     any_value(event_at) AS event_at, any_value(part_no) AS part_no, any_value(line) AS line
-                FROM sighted GROUP BY key_id, seen_at
+                FROM observations GROUP BY key_id, seen_at
             ),
             repeated AS (
                 SELECT DISTINCT ON (key_id, seen_at) key_id, seen_at, row_no, subject, event_at, part_no, line
-                FROM sighted SEMI JOIN (FROM once WHERE times > 1) USING (key_id, seen_at)
+                FROM observations SEMI JOIN (FROM once WHERE times > 1) USING (key_id, seen_at)
                 ORDER BY key_id, seen_at, content_hash DESC, object_key, line
             )
             SELECT * EXCLUDE (times) FROM once WHERE times = 1 UNION ALL BY NAME FROM repeated
