@@ -36,7 +36,7 @@ class DeliveryStore:
         self.feed = feed
         url = urlsplit(feed.url)
         self._folder = Path(unquote(url.path)) if url.scheme == "file" else None
-        self._root = "" if self._folder else url.path.strip("/") + "/"
+        self._root = "" if self._folder or not url.path.strip("/") else url.path.strip("/") + "/"
         self._store: ObjectStore = (
             _open_folder(feed, self._folder) if self._folder else _open_bucket(feed, url.netloc, session)
         )

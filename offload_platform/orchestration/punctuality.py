@@ -43,7 +43,8 @@ def on_time_checks(feed: Feed) -> dg.AssetChecksDefinition:
         source: FeedSource = getattr(context.resources, source_key(feed))
         now = datetime.now(UTC)
         try:
-            deliveries = discover(feed, source.store(feed).list_objects(identify=lambda _: False), now).deliveries
+            listing = source.store(feed).list_objects(feed.layout.roots, identify=lambda _: False)
+            deliveries = discover(feed, listing, now).deliveries
         except LandingError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         for contract in contracts:
@@ -62,16 +63,18 @@ def on_time_checks(feed: Feed) -> dg.AssetChecksDefinition:
 
 
 def changed_evaluations(
-    feed: Feed, deliveries: Sequence[Delivery], told: Mapping[str, str], now: datetime
+    feed: Feed, deliveries: Sequence[Delivery], told: Mapping[str, str], now: datetime, *, is_all: bool = True
 ) -> tuple[list[dg.AssetCheckEvaluation], dict[str, str]]:
     """Results that differ from those told before, by offload type, and what has been told then.
 
-    A sensor that keeps `told` in its cursor reports a change once, and not the same standing every minute.
+    A sensor that keeps `told` in its cursor reports a change once, and not the same standing every minute. Where the
+    deliveries are not all that there are, a type without any stays as it was told.
     """
     judged = [punctuality_of(feed, contract, deliveries, now) for contract in subscribed_contracts(feed)]
+    judged = [p for p in judged if is_all or p.newest is not None]
     saying = {p.offload_type: f"{_grade(p)}, due {p.due:%Y-%m-%d %H:%M}, {len(p.missing)} missing" for p in judged}
     changed = [on_time_evaluation(p) for p in judged if told.get(p.offload_type) != saying[p.offload_type]]
-    return changed, saying
+    return changed, dict(told) | saying
 
 
 def on_time_evaluation(punctuality: Punctuality) -> dg.AssetCheckEvaluation:
