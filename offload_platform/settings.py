@@ -152,7 +152,7 @@ class Feed(_Strict):
     def _known_zone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError("unknown time zone; write UTC, Europe/Brussels or alike") from error
         return name
 

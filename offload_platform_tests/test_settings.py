@@ -175,7 +175,10 @@ FAULTS = {
         "7: feeds.0.cadence: unknown family 'life'; known: lifestyle",
     ),
     "no family": (GOOD.replace("{lifestyle: weekly}", "{}"), "7: feeds.0.cadence: name at least one family"),
-    "unknown cadence": (GOOD.replace("weekly", "hourly"), "7: feeds.0.cadence.lifestyle: Input should be 'weekly', 'daily' or 'intraday'"),
+    "unknown cadence": (
+        GOOD.replace("weekly", "hourly"),
+        "7: feeds.0.cadence.lifestyle: Input should be 'weekly', 'daily' or 'intraday'",
+    ),
     "negative settle_hours": (with_line("settle_hours: -1"), "9: feeds.0.settle_hours: Input should be greater than"),
     "endless settle_hours": (with_line("settle_hours: .inf"), "9: feeds.0.settle_hours: Input should be less than"),
     "limit of nothing": (

@@ -1,7 +1,7 @@
 """ISO 8601 times with an offset, read from text into instant, wall clock and offset.
 
-Deliveries mix fractions of 0, 3 and 6 digits, `Z` and `±hh:mm`, and offsets of many zones in one column (Sentiance
-samples, timestamp shapes). Nearly all are of fixed width, which is read at a quarter of the general price; what the
+Deliveries mix fractions of 0, 3 and 6 digits, `Z` and `±hh:mm`, and offsets of many zones in one column (as the
+samples of vendors show). Nearly all are of fixed width, which is read at a quarter of the general price; what the
 fixed-width reading leaves null goes through the general one.
 """
 
