@@ -27,14 +27,17 @@ def simulate(
     users: Annotated[
         int,
         typer.Option(
-            min=1, help="Users; each has about 180 stays in nine weeks, and a fifth of them clicks in each quarter of an hour."
+            min=1,
+            help="Users; each has about 180 stays in nine weeks, and one in five clicks each quarter of an hour.",
         ),
     ] = 100,
     family: Annotated[
         list[Family] | None, typer.Option("--family", help="What to write; may be repeated. Default: lifestyle.")
     ] = None,
     snapshots: Annotated[int, typer.Option(min=1, help="Successive lifestyle deliveries.")] = 1,
-    days: Annotated[int, typer.Option(min=1, help="Days of driving and of data fusion; the mapping is that of the last one.")] = 1,
+    days: Annotated[
+        int, typer.Option(min=1, help="Days of driving and of data fusion; the mapping is that of the last one.")
+    ] = 1,
     first_stamp: Annotated[
         datetime | None, typer.Option("--first", formats=["%Y-%m-%d"], help="Day of the first delivery.")
     ] = None,

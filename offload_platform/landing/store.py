@@ -212,9 +212,11 @@ def _open_bucket(feed: Feed, bucket: str, session: boto3.Session | None) -> S3St
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
         ) from error
     insecure = (feed.endpoint_url or "").startswith("http://")
+    # The store takes None for a text of a wrong type.
+    endpoint: dict[str, str] = {} if feed.endpoint_url is None else {"endpoint": feed.endpoint_url}
     return S3Store(
         bucket,
-        endpoint=feed.endpoint_url,
+        **endpoint,  # type: ignore[arg-type]
         region=feed.region,
         credential_provider=provider,
         skip_signature=False,

@@ -33,8 +33,8 @@ def example_of(vendor: str) -> Example:
 def _of_snapshots() -> Example:
     # Of all vintages this one has most columns.
     driving = DrivingSimulation(users=_USERS, vintage=Vintage.SAMPLE_JUNE_2022, first_day=date(2018, 12, 7))
-    sources = [Snapshots(Simulation(users=_USERS)), DrivingDays(driving), Links(MappingSimulation(users=_USERS))]
-    return Example(sources, {"app_id": Simulation().app_id})
+    people: list[Source] = [Snapshots(Simulation(users=_USERS)), Links(MappingSimulation(users=_USERS))]
+    return Example([*people, DrivingDays(driving)], {"app_id": Simulation().app_id})
 
 
 def _of_exports() -> Example:

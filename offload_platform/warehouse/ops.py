@@ -15,7 +15,7 @@ _PARTITION: Mapping[str, tuple[str, str]] = {
 }
 _DELIVERY: Mapping[str, tuple[str, str]] = {
     **_PARTITION,
-    "app_id": ("VARCHAR", "App id of the delivery."),
+    "app_id": ("VARCHAR", "App id of the delivery; null at a vendor that has none."),
     "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
 }
 
