@@ -85,7 +85,7 @@ def not_loaded(
     found = connection.execute(
         "SELECT DISTINCT delivery_stamp, delivery_fingerprint FROM ops.ledger "
         f"WHERE {OF_TYPE} AND list_contains(?, delivery_stamp) "
-        "AND (status = 'expired' OR (status = 'loaded' AND contract_version = ?))",
+        "AND status = 'loaded' AND contract_version = ?",
         [feed, contract.vendor, contract.offload_type, [d.stamp for d in deliveries], contract_version],
     ).fetchall()
     return [d for d in deliveries if (d.stamp, d.fingerprint) not in set(found)]
