@@ -149,8 +149,7 @@ class Conformer:
     def _pseudonyms(self, ids: pl.Series, reader: PseudonymCell) -> pl.Series:
         if self._reading.key is None:
             return pl.Series([None], dtype=pl.String).new_from_index(0, ids.len())
-        given = ids.set(ids.str.to_lowercase().is_in(list(reader.absent)).fill_null(False), None)
-        return protect.pseudonyms(given, reader.kind, self._reading.key)
+        return protect.pseudonyms(ids, reader.kind, self._reading.key, reader.absent)
 
     def _rounded(self, frame: pl.DataFrame, typed: pl.DataFrame) -> dict[str, pl.Series]:
         """Which amounts have more digits than their column."""

@@ -12,6 +12,8 @@ _REMEMBERED = 1 << 16
 
 def decimals(texts: pl.Series, dtype: pl.Decimal) -> pl.Series:
     """The number in each text, rounded to the digits of the type; null for what is none, or too large for the type."""
+    if texts.null_count() == texts.len():
+        return pl.Series([None], dtype=dtype).new_from_index(0, texts.len())
     plain = texts.filter(texts.str.contains(_SHAPE).fill_null(False)).unique()
     found = [_fitted(text, dtype.precision or 38, dtype.scale) for text in plain]
     values = pl.Series(found, dtype=dtype)
@@ -20,6 +22,8 @@ def decimals(texts: pl.Series, dtype: pl.Decimal) -> pl.Series:
 
 def is_rounded(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     """Whether a text says more digits than its number has."""
+    if numbers.null_count() == numbers.len():
+        return pl.Series([False]).new_from_index(0, numbers.len())
     digits = pl.DataFrame({"text": texts, "number": numbers}).unique().drop_nulls()
     more = [text for text, number in digits.rows() if decimal.Decimal(text) != number]
     return texts.is_in(more).fill_null(False)

@@ -5,7 +5,7 @@ Not here: which columns are protected (contracts), and where the secret comes fr
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -40,14 +40,19 @@ class PseudonymKey:
         return hmac.digest(self.secret, _CHECKED, "sha256").hex()
 
 
-def pseudonyms(ids: pl.Series, kind: str, key: PseudonymKey) -> pl.Series:
-    """A keyed hash of each id; the case of an id, and blanks around it, play no part."""
-    return _each_once(ids.str.to_lowercase().str.strip_chars(), lambda value: key.pseudonym(kind, value))
+def pseudonyms(ids: pl.Series, kind: str, key: PseudonymKey, absent: Sequence[str] = ()) -> pl.Series:
+    """A keyed hash of each id, null for those in `absent`; the case of an id, and blanks around it, play no part."""
+
+    def kept_of(text: str) -> str | None:
+        value = text.lower().strip()
+        return None if value in absent else key.pseudonym(kind, value)
+
+    return _each_once(ids, kept_of)
 
 
 def networks(addresses: pl.Series) -> pl.Series:
     """The network of each IP address, as `192.0.2.0/24` or `2001:db8:1::/48`; null for what is no address."""
-    return _each_once(addresses.str.strip_chars(), _network)
+    return _each_once(addresses, _network)
 
 
 def scrubbed(text: pl.Expr) -> pl.Expr:
@@ -71,6 +76,8 @@ def family(text: pl.Expr, families: tuple[tuple[str, str], ...], other: str) -> 
 def _each_once(texts: pl.Series, kept_of: Callable[[str], str | None]) -> pl.Series:
     """Work out each distinct text once."""
     distinct = texts.drop_nulls().unique()
+    if distinct.is_empty():
+        return texts
     found = pl.Series([kept_of(text) for text in distinct], dtype=pl.String)
     return texts.replace_strict(distinct, found, default=None, return_dtype=pl.String)
 
@@ -78,7 +85,7 @@ def _each_once(texts: pl.Series, kept_of: Callable[[str], str | None]) -> pl.Ser
 @lru_cache(_REMEMBERED)
 def _network(text: str) -> str | None:
     try:
-        address = ip_address(re.sub(r"%.*$", "", text))
+        address = ip_address(re.sub(r"%.*$", "", text.strip()))
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped:

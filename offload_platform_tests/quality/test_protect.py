@@ -21,6 +21,7 @@ def test_a_pseudonym_is_the_same_for_the_same_id_of_a_kind_and_key_alone() -> No
     assert none is None
     assert len(one) == 64
     assert pseudonyms(ids, "user", KEY)[0] != one
+    assert pseudonyms(ids, "device", KEY, absent=("ab-13",)).to_list() == [one, one, None, None]
     assert pseudonyms(ids, "device", OTHER)[0] != one
 
 
