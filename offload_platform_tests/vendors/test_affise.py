@@ -13,6 +13,8 @@ import pytest
 from offload_platform.contracts.deliveries import Places
 from offload_platform.landing.errors import UntrustedPart
 from offload_platform.landing.pseudonyms import KEY_VARIABLE, PseudonymKeyError
+from offload_platform.quality.protect import PseudonymKey
+from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
@@ -300,6 +302,19 @@ def test_a_time_zone_that_is_put_right_reads_all_files_anew_under_their_true_sta
         ("07:01", "07:15")
     ]
     assert right.warehouse.query("SELECT count(*) FROM ops.ledger") == [(2,)]
+
+
+def test_files_are_read_anew_when_the_feed_says_something_else_of_them() -> None:
+    contract = contract_of("clicks")
+    readings = [
+        Reading(),
+        Reading(zone="Europe/Moscow"),
+        Reading(columns=("id", "created_at")),
+        Reading(key=PseudonymKey(b"k" * 32)),
+        Reading(key=PseudonymKey(b"o" * 32)),
+    ]
+    assert len({reading.version(contract) for reading in readings}) == len(readings)
+    assert Reading().version(contract) == contract.version
 
 
 PERSONAL = {
