@@ -19,7 +19,7 @@ from offload_platform.contracts.readers import UnknownColumns
 MASK = "•••"
 NOT_KEPT = "(not kept, because its fields cannot be told apart, and some of them may hold personal data)"
 NOT_SHOWN = "(not shown, because its fields cannot be told apart; see ops.quarantine)"
-_MAIL_LIKE = re.compile(r"[^\s,;|]+@[^\s,;|]+")
+_MAIL_OR_ADDRESS = re.compile(r"[^\s,;|]+@[^\s,;|]+|(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 _LONG_AS_AN_ID = re.compile(r"[0-9A-Za-z_-]{20,}")
 
 
@@ -36,7 +36,7 @@ def protection_of(contract: Contract, columns: Sequence[str], delimiter: str) ->
     if not contract.protected_wire_columns:
         return None
     kept = contract.known_wire_columns - contract.protected_wire_columns
-    return _masking(kept, columns, delimiter, NOT_KEPT, _MAIL_LIKE)
+    return _masking(kept, columns, delimiter, NOT_KEPT, _MAIL_OR_ADDRESS)
 
 
 def _shown(contract: Contract) -> AbstractSet[str]:

@@ -74,7 +74,9 @@ class Punctuality:
 
     @property
     def delay_in_words(self) -> str:
-        """How late it is in hours, or in days where it is long; rounded down."""
+        """How late it is in hours, in minutes where it is short and in days where it is long; rounded down."""
+        if self.hours_late < 1:
+            return f"{int(self.hours_late * 60)} min"
         return (
             f"{int(self.hours_late)} h"
             if self.hours_late < _HOURS_OF_A_LONG_DELAY

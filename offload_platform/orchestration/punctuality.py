@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from offload_platform.contracts.contract import Cadence
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
@@ -72,7 +73,10 @@ def changed_evaluations(
     """
     judged = [punctuality_of(feed, contract, deliveries, now) for contract in subscribed_contracts(feed)]
     judged = [p for p in judged if is_all or p.newest is not None]
-    saying = {p.offload_type: f"{_grade(p)}, due {p.due:%Y-%m-%d %H:%M}, {len(p.missing)} missing" for p in judged}
+    # What is due every few minutes is told of when it does not come.
+    intraday = Cadence.INTRADAY in feed.cadence.values()
+    due = {p.offload_type: "in turn" if intraday else f"{p.due:%Y-%m-%d %H:%M}" for p in judged}
+    saying = {p.offload_type: f"{_grade(p)}, due {due[p.offload_type]}, {len(p.missing)} missing" for p in judged}
     changed = [on_time_evaluation(p) for p in judged if told.get(p.offload_type) != saying[p.offload_type]]
     return changed, dict(told) | saying
 
@@ -89,8 +93,9 @@ def on_time_evaluation(punctuality: Punctuality) -> dg.AssetCheckEvaluation:
         "missing deliveries": len(p.missing),
     }
     if p.missing:
-        shown = ", ".join(str(day) for day in p.missing[-_SHOWN:])
-        metadata["missing"] = shown if len(p.missing) <= _SHOWN else f"… {shown}"
+        days = list(dict.fromkeys(map(str, p.missing)))
+        shown = ", ".join(days[-_SHOWN:])
+        metadata["missing"] = shown if len(days) <= _SHOWN else f"… {shown}"
     return dg.AssetCheckEvaluation(
         asset_key=delivery_key(p.feed, p.offload_type),
         check_name=ON_TIME_CHECK,

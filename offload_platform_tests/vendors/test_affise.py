@@ -357,10 +357,14 @@ def click_lines(*, broken: Sequence[str] = ()) -> list[str]:
 def test_what_is_personal_is_never_kept_as_delivered(account: Callable[..., Account]) -> None:
     of = account()
     good = click_lines()[1]
-    broken = [good.replace("2026-11-21 07:00:00", "some day"), good + ",one more", good.replace('"', "", 1), good[:-1]]
+    shifted = f'{CLICK},"198.51.100.77","boss@partner.example",9,{",".join("" for _ in PERSONAL)}'
+    broken = [
+        *(good.replace("2026-11-21 07:00:00", "some day"), good + ",one more"),
+        *(good.replace('"', "", 1), good[:-1], shifted),
+    ]
     of.put("clicks", "2026-11-21-07-15", *click_lines(broken=broken))
     loaded = of.load("clicks")
-    assert (loaded.staged.loaded, loaded.quarantined) == (1, 4)
+    assert (loaded.staged.loaded, loaded.quarantined) == (1, 5)
     columns = "ip_network, browser_family, os_family, referrer, sub1, extra"
     assert of.current("clicks", columns) == [
         (
