@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from offload_platform.contracts.deliveries import Delivery, combined
 from offload_platform.landing.deliveries import Choice, choose
@@ -49,8 +50,13 @@ class Slot:
 def slots_of(feed: Feed, deliveries: Iterable[Delivery]) -> list[Slot]:
     """Slots in the order of partitions; deliveries from before the feed's start or from the future have none."""
     found: dict[tuple[str, str], list[Delivery]] = {}
+    # Partitions begin at midnight; to ask for each of many deliveries of a day costs more than all the rest.
+    keys: dict[tuple[str, date], str | None] = {}
     for delivery in deliveries:
-        key = partition_key_of(feed, delivery.family, delivery.stamp)
+        day = (delivery.family, delivery.stamp.astimezone(feed.zone).date())
+        if day not in keys:
+            keys[day] = partition_key_of(feed, delivery.family, delivery.stamp)
+        key = keys[day]
         if key is not None:
             found.setdefault((key, delivery.offload_type), []).append(delivery)
     return [
