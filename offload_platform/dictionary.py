@@ -20,11 +20,7 @@ from offload_platform.landing.deliveries import discover
 from offload_platform.landing.staging import stage
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
-from offload_platform.simulator.deliveries import Snapshots
-from offload_platform.simulator.driving import DrivingDays
-from offload_platform.simulator.driving_settings import DrivingSimulation, Vintage
-from offload_platform.simulator.mapping import Links, MappingSimulation
-from offload_platform.simulator.simulation import Simulation
+from offload_platform.simulator.examples import example_of
 from offload_platform.simulator.writing import write
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.marts import SCHEMA as MARTS
@@ -34,7 +30,6 @@ from offload_platform.warehouse.sql import column_type, fetched
 from offload_platform.warehouse.views import current_columns
 
 FORMATS = (".md", ".html")
-_USERS = 60
 _LONGEST_EXAMPLE = 48
 
 
@@ -152,18 +147,16 @@ def _with_examples(vendor: str) -> dict[str, tuple[Contract, Mapping[str, Any]]]
     contracts = vendor_named(vendor).contracts
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "delivered"
-        app_id = Simulation().app_id
-        # Of all vintages this one has most columns.
-        driving = DrivingSimulation(users=_USERS, vintage=Vintage.SAMPLE_JUNE_2022, first_day=date(2018, 12, 7))
-        write([Snapshots(Simulation(users=_USERS)), DrivingDays(driving), Links(MappingSimulation(users=_USERS))], root)
+        example = example_of(vendor)
+        write(example.sources, root)
         feed = Feed(
             name="example",
             vendor=vendor,
             url=root.as_uri(),
-            app_id=app_id,
             cadence=dict.fromkeys(vendor_named(vendor).layout.families, Cadence.DAILY),
             settle_hours=0,
             start=date(2000, 1, 1),
+            **example.feed,
         )
         store = DeliveryStore(feed)
         deliveries = {d.offload_type: d for d in discover(feed, store.list_objects()).deliveries}

@@ -6,16 +6,18 @@ Secrets are never in it: a feed names an AWS profile or leaves the credentials t
 import os
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from offload_platform.contracts.contract import Cadence
+from offload_platform.contracts.deliveries import Layout, Places
 from offload_platform.thresholds import CheckThresholds, Deadline
 from offload_platform.vendors import vendor_named, vendor_names
 
@@ -24,6 +26,7 @@ _DEADLINES: Mapping[Cadence, Deadline] = {
     Cadence.WEEKLY: Deadline(late_hours=6, overdue_hours=36),
     Cadence.DAILY: Deadline(late_hours=5, overdue_hours=24),
 }
+_PERIODS_LATE, _PERIODS_OVERDUE = 2, 8
 _FROM_ENVIRONMENT = "env:"
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
 _IN_OTHER_WORDS = {
@@ -45,18 +48,36 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Pseudonyms(StrEnum):
+    """What is kept in place of an identifier that a contract protects."""
+
+    KEYED = "keyed"
+    """A hash, keyed with the secret of the environment."""
+    DROPPED = "dropped"
+    """Nothing; no secret is needed."""
+
+
 class Feed(_Strict):
     """One vendor account as configured. Adding a feed touches no code."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name in asset keys and in the feed column.")
     vendor: str
     url: str = Field(description="s3://bucket/root or file:///folder")
-    app_id: str
+    app_id: str | None = Field(default=None, validate_default=True, description="For vendors that have app ids.")
     endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
     region: str = "eu-west-1"
     aws_profile: str | None = Field(default=None, description="Profile of the AWS credentials file.")
     cadence: dict[str, Cadence] = Field(description="Rhythm of each delivery family.")
+    frequency_minutes: int = Field(default=15, ge=1, le=1440, description="Minutes between intraday deliveries.")
     types: tuple[str, ...] | None = Field(default=None, description="Offload types to expect; all by default.")
+    directories: dict[str, str] = Field(
+        default={}, validate_default=True, description="Below the url, by offload type, where the client chooses them."
+    )
+    source_timezone: str = Field(default="UTC", description="Of folders, names and times that tell no offset.")
+    columns: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Delivered columns in order, by offload type, of parts without a header."
+    )
+    pseudonyms: Pseudonyms = Field(default=Pseudonyms.KEYED, description="What is kept of ids that are never kept.")
     settle_hours: float = Field(
         default=24, ge=0, le=8760, description="Hours without a change before a delivery is complete."
     )
@@ -75,13 +96,15 @@ class Feed(_Strict):
 
     @field_validator("url")
     @classmethod
-    def _readable_url(cls, url: str) -> str:
+    def _readable_url(cls, url: str, info: ValidationInfo) -> str:
         parts = urlsplit(url)
         if parts.username or parts.password or parts.query:
             raise ValueError("must hold no credentials; use aws_profile or the environment")
         is_bucket = parts.scheme == "s3" and parts.netloc
         is_folder = parts.scheme == "file" and not parts.netloc
-        if (is_bucket or is_folder) and parts.path.strip("/") and not parts.fragment:
+        # A vendor whose directories the client chooses may have been given some at the top of a bucket.
+        may_be_bucket = is_bucket and "vendor" in info.data and vendor_named(info.data["vendor"]).layout.is_placed
+        if (is_bucket or is_folder) and (parts.path.strip("/") or may_be_bucket) and not parts.fragment:
             return url.rstrip("/")
         raise ValueError("must be s3://bucket/root or file:///absolute/folder")
 
@@ -98,7 +121,7 @@ class Feed(_Strict):
 
     @field_validator("app_id")
     @classmethod
-    def _readable_app_id(cls, app_id: str, info: ValidationInfo) -> str:
+    def _readable_app_id(cls, app_id: str | None, info: ValidationInfo) -> str | None:
         if "vendor" in info.data and (wrong := vendor_named(info.data["vendor"]).layout.check_app_id(app_id)):
             raise ValueError(wrong)
         return app_id
@@ -113,7 +136,25 @@ class Feed(_Strict):
             for family in cadence:
                 if family not in known:
                     raise ValueError(f"unknown family {family!r}; known: {', '.join(known)}")
+                if cadence[family] is Cadence.INTRADAY and not known[family].add_up:
+                    raise ValueError(f"{family!r} cannot be intraday; its deliveries replace each other")
         return cadence
+
+    @field_validator("frequency_minutes")
+    @classmethod
+    def _divides_a_day(cls, minutes: int) -> int:
+        if 1440 % minutes:
+            raise ValueError("must divide the 1440 minutes of a day")
+        return minutes
+
+    @field_validator("source_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError("unknown time zone; write UTC, Europe/Brussels or alike") from error
+        return name
 
     @field_validator("types")
     @classmethod
@@ -127,6 +168,32 @@ class Feed(_Strict):
                 if offload_type not in known:
                     raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(known)}")
         return types
+
+    @field_validator("directories")
+    @classmethod
+    def _where_the_vendor_delivers(cls, directories: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if {"vendor", "cadence", "types"} <= info.data.keys():
+            layout = vendor_named(info.data["vendor"]).layout
+            known = [offload_type for family in info.data["cadence"] for offload_type in layout.families[family].types]
+            if wrong := layout.check_directories(directories, info.data["types"] or known):
+                raise ValueError(wrong)
+        return directories
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_of_contracts(
+        cls, columns: dict[str, tuple[str, ...]], info: ValidationInfo
+    ) -> dict[str, tuple[str, ...]]:
+        if "vendor" in info.data:
+            contracts = vendor_named(info.data["vendor"]).contracts
+            for offload_type, names in columns.items():
+                if offload_type not in contracts:
+                    raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(contracts)}")
+                if doubled := sorted({name for name in names if names.count(name) > 1}):
+                    raise ValueError(f"{offload_type}: column {doubled[0]!r} stands twice")
+                if missing := contracts[offload_type].missing_wire_columns(names):
+                    raise ValueError(f"{offload_type}: column {missing[0]!r} is missing; no row can be read without it")
+        return columns
 
     @field_validator("deadlines")
     @classmethod
@@ -155,9 +222,38 @@ class Feed(_Strict):
                 raise ValueError(f"{owner!r} must be team:name or a mail address")
         return owners
 
+    @property
+    def layout(self) -> Layout:
+        """How the vendor names things below this feed's root."""
+        return vendor_named(self.vendor).layout.at(Places(self.directories, self.zone))
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of folders, names and times that tell no offset."""
+        return ZoneInfo(self.source_timezone)
+
+    def period(self, family: str) -> timedelta:
+        """Time from one delivery of a family to the next."""
+        match self.cadence[family]:
+            case Cadence.WEEKLY:
+                return timedelta(weeks=1)
+            case Cadence.DAILY:
+                return timedelta(days=1)
+            case Cadence.INTRADAY:
+                return timedelta(minutes=self.frequency_minutes)
+
+    def adds_up(self, family: str) -> bool:
+        """Whether each delivery in a partition counts, and not the newest alone."""
+        return self.layout.families[family].add_up
+
     def deadline(self, family: str) -> Deadline:
         """From when on a delivery of a family is late."""
-        return self.deadlines.get(family, _DEADLINES[self.cadence[family]])
+        if family in self.deadlines:
+            return self.deadlines[family]
+        if self.cadence[family] is Cadence.INTRADAY:
+            hours = self.frequency_minutes / 60
+            return Deadline(late_hours=_PERIODS_LATE * hours, overdue_hours=_PERIODS_OVERDUE * hours)
+        return _DEADLINES[self.cadence[family]]
 
     def thresholds(self, offload_type: str) -> CheckThresholds:
         """Thresholds of the checks of one offload type."""

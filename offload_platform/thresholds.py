@@ -78,6 +78,13 @@ class WithdrawalThreshold(_Strict):
     hold_from: int = Field(default=1000, ge=1)
 
 
+class GapThreshold(_Strict):
+    """Deliveries in a row that are missing where they come every few minutes; one without rows may be legal."""
+
+    warn_from: int = Field(default=2, ge=1)
+    error_from: int = Field(default=8, ge=1)
+
+
 class CheckThresholds(_Strict):
     """Thresholds of the checks of a table."""
 
@@ -88,6 +95,7 @@ class CheckThresholds(_Strict):
     volume: VolumeThreshold = VolumeThreshold()
     references: ReferenceThreshold = ReferenceThreshold()
     withdrawals: WithdrawalThreshold = WithdrawalThreshold()
+    gaps: GapThreshold = GapThreshold()
 
     def overridden_by(self, other: "CheckThresholds") -> "CheckThresholds":
         """These thresholds, with those that `other` states in their place."""

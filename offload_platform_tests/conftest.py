@@ -23,7 +23,7 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
 from offload_platform.simulator.object_store import ObjectStoreServer
-from offload_platform.vendors import vendor_named
+from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.commit import Partition
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
 from offload_platform.warehouse.load import Loaded, load_partition
@@ -197,7 +197,8 @@ def partition() -> Callable[..., Partition]:
 
 
 def contract_of(offload_type: str) -> Contract:
-    return vendor_named("sentiance").contracts[offload_type]
+    [contract] = [c for v in vendor_names() if (c := vendor_named(v).contracts.get(offload_type))]
+    return contract
 
 
 @pytest.fixture(scope="session")

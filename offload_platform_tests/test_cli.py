@@ -475,7 +475,7 @@ def test_a_fault_of_the_configuration_names_its_line(configured: Make, offload: 
     said = offload("run", "--feeds", feeds)
     assert said.code == 2
     assert f"error: {feeds}:" in said.err
-    assert "feeds.0.cadence.lifestyle: Input should be 'weekly' or 'daily'" in said.err
+    assert "feeds.0.cadence.lifestyle: Input should be 'weekly', 'daily' or 'intraday'" in said.err
 
 
 def test_a_source_that_is_not_there_is_exit_code_1(tmp_path: Path, configured: Make, offload: Make) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from offload_platform.vendors import vendor_names
+
 PACKAGE = Path(__file__).parents[1] / "offload_platform"
 ROOMS: dict[str, set[str]] = {
     "contracts": set(),
@@ -104,6 +106,18 @@ def test_orchestration_holds_no_sql() -> None:
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     assert not SQL.search(node.value), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("vendor", vendor_names())
+def test_only_a_vendors_folder_and_what_simulates_it_knows_the_vendor(vendor: str) -> None:
+    """The demo shows one vendor; the command line names what it simulates by the module that does."""
+    own = (PACKAGE / "vendors" / vendor, PACKAGE / "simulator", PACKAGE / "demo.py")
+    for file in PACKAGE.rglob("*"):
+        if file.suffix in (".py", ".sql", ".yaml", ".html", ".md") and not any(file.is_relative_to(o) for o in own):
+            text = re.sub(
+                r"from offload_platform\.simulator\..+ import .+|\bAffiseSimulation\b", "", file.read_text("utf-8")
+            )
+            assert vendor not in text.lower(), file
 
 
 def test_contracts_vendors_and_settings_open_no_connection() -> None:

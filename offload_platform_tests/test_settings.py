@@ -160,7 +160,10 @@ FAULTS = {
     "two documents": (GOOD + "---\n" + GOOD, "9: not valid YAML: "),
     "not a mapping": ("- warehouse\n- feeds\n", "1: must be a mapping"),
     "empty file": ("", "1: must be a mapping"),
-    "unknown vendor": (GOOD.replace("sentiance", "sentience"), "4: feeds.0.vendor: unknown vendor; known: sentiance"),
+    "unknown vendor": (
+        GOOD.replace("sentiance", "sentience"),
+        "4: feeds.0.vendor: unknown vendor; known: affise, sentiance",
+    ),
     "unknown type": (
         with_line("types: [stationary]"),
         "9: feeds.0.types: unknown offload type 'stationary'; known: st",
@@ -172,7 +175,10 @@ FAULTS = {
         "7: feeds.0.cadence: unknown family 'life'; known: lifestyle",
     ),
     "no family": (GOOD.replace("{lifestyle: weekly}", "{}"), "7: feeds.0.cadence: name at least one family"),
-    "unknown cadence": (GOOD.replace("weekly", "hourly"), "7: feeds.0.cadence.lifestyle: Input should be 'weekly' or"),
+    "unknown cadence": (
+        GOOD.replace("weekly", "hourly"),
+        "7: feeds.0.cadence.lifestyle: Input should be 'weekly', 'daily' or 'intraday'",
+    ),
     "negative settle_hours": (with_line("settle_hours: -1"), "9: feeds.0.settle_hours: Input should be greater than"),
     "endless settle_hours": (with_line("settle_hours: .inf"), "9: feeds.0.settle_hours: Input should be less than"),
     "limit of nothing": (

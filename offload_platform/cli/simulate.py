@@ -18,17 +18,26 @@ class Family(StrEnum):
     LIFESTYLE = "lifestyle"
     DRIVING = "driving"
     MAPPING = "mapping"
+    DATA_FUSION = "data_fusion"
 
 
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write to; it becomes the root of a feed.")],
-    users: Annotated[int, typer.Option(min=1, help="Users; each has about 180 stays in nine weeks.")] = 100,
+    users: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Users; each has about 180 stays in nine weeks, and one in five clicks each quarter of an hour.",
+        ),
+    ] = 100,
     family: Annotated[
         list[Family] | None, typer.Option("--family", help="What to write; may be repeated. Default: lifestyle.")
     ] = None,
     snapshots: Annotated[int, typer.Option(min=1, help="Successive lifestyle deliveries.")] = 1,
-    days: Annotated[int, typer.Option(min=1, help="Driving days; the mapping is that of the last one.")] = 1,
+    days: Annotated[
+        int, typer.Option(min=1, help="Days of driving and of data fusion; the mapping is that of the last one.")
+    ] = 1,
     first_stamp: Annotated[
         datetime | None, typer.Option("--first", formats=["%Y-%m-%d"], help="Day of the first delivery.")
     ] = None,
@@ -41,6 +50,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Write vendor-shaped deliveries of any size, with a manifest of what was broken on purpose."""
+    from offload_platform.simulator.affise import AffiseSimulation, DataFusion
     from offload_platform.simulator.deliveries import Snapshots
     from offload_platform.simulator.driving import DrivingDays
     from offload_platform.simulator.driving_settings import DRIVING_TYPES, DrivingSimulation
@@ -48,7 +58,12 @@ def simulate(
     from offload_platform.simulator.simulation import OFFLOAD_TYPES, Simulation
     from offload_platform.simulator.writing import Source, write
 
-    types_of = {Family.LIFESTYLE: OFFLOAD_TYPES, Family.DRIVING: DRIVING_TYPES, Family.MAPPING: MAPPING_TYPES}
+    types_of = {
+        Family.LIFESTYLE: OFFLOAD_TYPES,
+        Family.DRIVING: DRIVING_TYPES,
+        Family.MAPPING: MAPPING_TYPES,
+        Family.DATA_FUSION: DataFusion.types,
+    }
     known = [name for one in family or [Family.LIFESTYLE] for name in types_of[one]]
     for name in offload_type or ():
         if name not in known:
@@ -58,9 +73,10 @@ def simulate(
     said: dict[str, Any] = people | {"faults": faults} | ({"app_id": app_id} if app_id else {})
     lifestyle = said | {"snapshots": snapshots, "cadence_days": cadence_days, "window_days": window_days}
     driving, mapping = said | {"days": days}, people | {"version": days - 1}
+    fusion: dict[str, Any] = {"seed": seed, "slots": 96 * days, "clicks_per_slot": max(users // 5, 1)}
     if first_stamp:
         lifestyle["first_stamp"] = first_stamp.replace(hour=15, minute=5, second=54, microsecond=499_000, tzinfo=UTC)
-        driving["first_day"] = mapping["first_day"] = first_stamp.date()
+        driving["first_day"] = mapping["first_day"] = fusion["first_day"] = first_stamp.date()
     sources: list[Source] = []
     try:
         if types := wanted[Family.LIFESTYLE]:
@@ -69,6 +85,8 @@ def simulate(
             sources.append(DrivingDays(DrivingSimulation(types=types, **driving)))
         if wanted[Family.MAPPING]:
             sources.append(Links(MappingSimulation(**mapping)))
+        if types := wanted[Family.DATA_FUSION]:
+            sources.append(DataFusion(AffiseSimulation(**fusion), types))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with counting("Writing rows") as advance:

@@ -1,6 +1,6 @@
 """A contract: everything the platform knows of one offload type."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -12,7 +12,7 @@ import pandera.polars as pa
 import polars as pl
 
 from offload_platform.contracts.columns import Column, columns_of
-from offload_platform.contracts.readers import Computed, UnknownColumns
+from offload_platform.contracts.readers import Computed, Protecting, PseudonymCell, UnknownColumns
 
 _PERSON_COLUMNS = ("user_id", "metadata_user_id", "external_id")
 
@@ -22,11 +22,8 @@ class Cadence(StrEnum):
 
     WEEKLY = "weekly"
     DAILY = "daily"
-
-    @property
-    def period(self) -> timedelta:
-        """Time from one delivery to the next."""
-        return timedelta(weeks=1) if self is Cadence.WEEKLY else timedelta(days=1)
+    INTRADAY = "intraday"
+    """Every so many minutes; the feed says how many."""
 
 
 class Content(StrEnum):
@@ -72,12 +69,16 @@ class CsvFormat:
     """Wire format of a part: CSV as in RFC 4180, with a header in each part.
 
     `delimiter` and `compression` (None: any) are the expected ones; others are accepted and reported as drift, and so
-    is another order of the columns where they are `ordered`.
+    is another order of the columns where they are `ordered`. A part that `may_be_empty` need not even have a header.
+    `aliases` are other names of delivered columns, with the name that the contract reads them by; where a part has
+    both, the alias is left aside.
     """
 
     delimiter: str = ","
     compression: str | None = "gzip"
     ordered: bool = True
+    may_be_empty: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,10 @@ class Contract:
     gives a cadence. `remarks` are rules whose failure is reported while the row is kept.
     `identified_by` are the columns that tell over all deliveries what a row is about, where `key` does not.
     `stamp_columns` follow from the name of the delivery. `views` ship with the table. `event_time` is the column that
-    says when what a row tells happened. `references` name what rows refer to. `window` is that of snapshots of events.
+    says when what a row tells happened; where the event of a thing `may_move`, rows about the same may differ in it.
+    `references` name what rows refer to. `window` is that of snapshots of events. `changed_at` is the column that says
+    when what a row tells was last changed: a row never takes the place of one that was changed later, whenever it is
+    delivered. `dropped` are delivered columns that are known, and kept nowhere.
     """
 
     vendor: str
@@ -126,6 +130,9 @@ class Contract:
     references: tuple[Reference, ...] = ()
     window: Window | None = None
     identified_by: tuple[str, ...] = ()
+    may_move: bool = False
+    changed_at: str | None = None
+    dropped: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
@@ -151,6 +158,16 @@ class Contract:
     def is_told_apart_by_delivery(self) -> bool:
         """Whether rows of different deliveries are never about the same."""
         return "delivery_stamp" in self.identity
+
+    @property
+    def fixed_event_time(self) -> str | None:
+        """The event time, where all rows about the same have one and the same."""
+        return None if self.may_move else self.event_time
+
+    @property
+    def needs_pseudonyms(self) -> bool:
+        """Whether reading its rows takes a secret."""
+        return any(isinstance(c.facts.reader, PseudonymCell) for c in self.columns.values())
 
     @property
     def description(self) -> str:
@@ -185,6 +202,18 @@ class Contract:
         return tuple(dict.fromkeys(wire for wire in wires if wire is not None))
 
     @cached_property
+    def known_wire_columns(self) -> frozenset[str]:
+        """Delivered columns that are no surprise: those that are read, their other names, those that are dropped."""
+        return frozenset((*self.wire_columns, *self.wire.aliases, *self.dropped))
+
+    @cached_property
+    def protected_wire_columns(self) -> frozenset[str]:
+        """Delivered columns whose text is kept nowhere as it was delivered, under all their names."""
+        readers = (c.facts.reader for c in self.columns.values())
+        protected = {*self.dropped, *(reader.wire for reader in readers if isinstance(reader, Protecting))}
+        return frozenset(protected | {alias for alias, wire in self.wire.aliases.items() if wire in protected})
+
+    @cached_property
     def required_wire_columns(self) -> frozenset[str]:
         """Delivered columns without which no row can keep the contract."""
         return frozenset(
@@ -194,6 +223,18 @@ class Contract:
             and not isinstance(reader := c.facts.reader, UnknownColumns | Computed)
             and reader.wire is not None
         )
+
+    def read_as(self, delivered: Sequence[str]) -> tuple[str, ...]:
+        """The names by which delivered columns are read: an alias stands for the column that the part lacks."""
+        names = list(delivered)
+        for alias, wire in self.wire.aliases.items():
+            if alias in names and wire not in names:
+                names[names.index(alias)] = wire
+        return tuple(names)
+
+    def missing_wire_columns(self, delivered: Sequence[str]) -> list[str]:
+        """Columns that a part with these delivered columns lacks, and without which no row can keep the contract."""
+        return sorted(self.required_wire_columns - set(self.read_as(delivered)))
 
     @cached_property
     def expected_wire_columns(self) -> frozenset[str]:
@@ -208,7 +249,8 @@ class Contract:
     def version(self) -> str:
         """Changes when anything changes that the contract says: the same bytes may load or read differently then."""
         columns = [(*c[:4], c.facts, self.schema.columns[c.name].checks) for c in self.columns.values()]
-        said = (self.description, self.key, self.identity, self.source, self.wire, columns, self.remarks, self.views)
+        rows = (self.description, self.key, self.identity, self.source, self.wire, columns, self.remarks, self.views)
+        said = (*rows, self.dropped, self.changed_at)
         return sha256(_said(said).encode()).hexdigest()[:12]
 
 

@@ -1,8 +1,8 @@
 """What a delivery is, and what a vendor's layout must be able to say about the objects below a feed's root."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from hashlib import sha256
 from typing import Protocol
@@ -35,11 +35,25 @@ class Family:
 
     `types` are its offload types, loaded or not. A delivery is normally complete in the bucket `published_after` its
     stamp. A family that `settles` has no marker of completeness: nothing may have changed for the settle period.
+    Where deliveries `add_up`, each of them counts, and none takes the place of another in their partition.
     """
 
     types: tuple[str, ...]
     published_after: timedelta
     settles: bool = False
+    add_up: bool = False
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a feed says of where its vendor puts things.
+
+    `directories` are below the feed's root, by offload type, for vendors that let the client choose them; `zone` is the
+    time zone of the names.
+    """
+
+    directories: Mapping[str, str]
+    zone: tzinfo
 
 
 @dataclass(frozen=True)
@@ -77,12 +91,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One folder of one offload type of one app id."""
+    """One folder of one offload type of one app id; the app id is None at a vendor that has none."""
 
     folder: str
     stamp: datetime
     family: str
-    app_id: str
+    app_id: str | None
     offload_type: str
     parts: tuple[Part, ...]
     incomplete_because: str | None = None
@@ -116,11 +130,20 @@ class Delivery:
         return max([*changes, self.marker.last_modified] if self.marker else changes)
 
 
+def combined(deliveries: Sequence[Delivery]) -> Delivery:
+    """Several deliveries as one: under the name and stamp of the newest, with the parts of all."""
+    newest = max(deliveries, key=lambda d: (d.stamp, d.folder))
+    return replace(newest, parts=tuple(part for delivery in deliveries for part in delivery.parts))
+
+
 class Layout(Protocol):
     """How one vendor names things and what complete means to it."""
 
     families: Mapping[str, Family]
     """The vendor's delivery rhythms, by name."""
+
+    is_placed: bool = False
+    """Whether the client chooses the directories."""
 
     def place(self, key: str) -> Placement | None:
         """Read an object's key, relative to the feed's root; None when the layout does not know such a key."""
@@ -128,8 +151,32 @@ class Layout(Protocol):
     def ignores(self, key: str) -> bool:
         """Whether a key is a by-product of tools (checksum files, archive leftovers) that holds no data."""
 
-    def check_app_id(self, app_id: str) -> str | None:
+    def check_app_id(self, app_id: str | None) -> str | None:
         """Say what is wrong with an app id, or None."""
+
+    def at(self, places: Places) -> "Layout":  # noqa: ARG002 (for vendors that leave nothing to the client)
+        """The layout of a feed that says this of its places."""
+        return self
+
+    @property
+    def roots(self) -> list[str]:
+        """Folders, below the feed's root, below which all deliveries lie."""
+        return [""]
+
+    def check_directories(
+        self,
+        directories: Mapping[str, str],
+        expected_types: Sequence[str],  # noqa: ARG002 (as above)
+    ) -> str | None:
+        """Say what is wrong with the directories of a feed that expects some offload types, or None."""
+        return "the vendor chooses its folders; leave it out" if directories else None
+
+    def folders_between(self, first: date, last: date) -> list[str] | None:  # noqa: ARG002 (as above)
+        """The folders, below the root, of all that is stamped on some days in the zone of the names, the last included.
+
+        None where that does not follow from the days alone.
+        """
+        return None
 
     def folder(self, name: str) -> tuple[str, datetime | None]:
         """Family and stamp of all deliveries below a top folder; the stamp is None where the name tells none."""

@@ -50,6 +50,17 @@ class NumberCell:
 
 
 @dataclass(frozen=True)
+class DecimalCell:
+    """A decimal number, exact to the digits of its column's type, such as an amount of money.
+
+    Of a number with more digits, the rounded value (half to even) is kept, and its text in the `extra` column; that is
+    reported.
+    """
+
+    wire: str
+
+
+@dataclass(frozen=True)
 class IntegerCell:
     """A whole number; values in `absent` mean null.
 
@@ -82,6 +93,17 @@ class EpochCell:
     """Milliseconds since 1970 (UTC) as an instant; a spreadsheet may have written them with an exponent."""
 
     wire: str
+
+
+@dataclass(frozen=True)
+class SourceClockCell:
+    """A time `YYYY-MM-DD hh:mm:ss` without an offset, on the clock of the feed's source, as UTC instant.
+
+    In the hour that a clock change repeats, the earlier instant is meant. Text in `absent` means null.
+    """
+
+    wire: str
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +159,42 @@ class PointsCell:
 
 
 @dataclass(frozen=True)
+class PseudonymCell:
+    """An identifier of which only a keyed hash is kept: the same id gives the same hash wherever its `kind` is read.
+
+    The case of the id plays no part. `absent` holds texts, in lower case, that stand for no id.
+    """
+
+    wire: str
+    kind: str
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NetworkCell:
+    """An IP address of which only the network is kept: 24 bits of it, or 48 of IPv6. What is no address is null."""
+
+    wire: str
+
+
+@dataclass(frozen=True)
+class FamilyCell:
+    """A text of which only the family is kept: the first whose pattern is found in it, or else `other`."""
+
+    wire: str
+    families: tuple[tuple[str, str], ...]
+    other: str = "other"
+
+
+@dataclass(frozen=True)
+class ScrubbedCell:
+    """Free text without mail addresses and telephone numbers; a URL also without its query, fragment and user."""
+
+    wire: str
+    is_url: bool = False
+
+
+@dataclass(frozen=True)
 class Computed:
     """A value computed from typed columns (`pl.col`) and delivered text (`delivered`), after the cells are read.
 
@@ -149,16 +207,23 @@ class Computed:
 
 @dataclass(frozen=True)
 class UnknownColumns:
-    """The `extra` column: delivered columns that the contract does not know, as a JSON object of texts."""
+    """The `extra` column: delivered columns that the contract does not know, as a JSON object of texts.
+
+    Where they may hold personal data, they are `scrubbed` like free text.
+    """
+
+    scrubbed: bool = False
 
 
 CellReader = (
     TextCell
     | NumberCell
+    | DecimalCell
     | IntegerCell
     | BooleanCell
     | InstantCell
     | EpochCell
+    | SourceClockCell
     | WallClockCell
     | OffsetCell
     | TextListCell
@@ -166,6 +231,12 @@ CellReader = (
     | JsonMemberCell
     | PointsCell
     | ObjectsCell
+    | PseudonymCell
+    | NetworkCell
+    | FamilyCell
+    | ScrubbedCell
 )
+Protecting = PseudonymCell | NetworkCell | FamilyCell | ScrubbedCell
+"""Readers of personal data: what was delivered is kept nowhere, in no table, quarantine or log."""
 JsonReader = TextListCell | JsonObjectCell | JsonMemberCell | PointsCell | ObjectsCell
 Reader = CellReader | Computed | UnknownColumns

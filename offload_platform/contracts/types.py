@@ -4,6 +4,7 @@ A contract is read by people, by pandera and by a type checker; these names serv
 """
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import polars as pl
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     TextList: TypeAlias = list[str]
     PointList: TypeAlias = list[dict[str, Any]]
     Json: TypeAlias = str
+    Money: TypeAlias = Decimal
 else:
     Text = pl.String
     Flag = pl.Boolean
@@ -43,3 +45,4 @@ else:
     TextList = pl.List(pl.String)
     PointList = pl.List(POINT)
     Json = pl.String
+    Money = pl.Decimal(18, 4)

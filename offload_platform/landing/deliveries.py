@@ -31,16 +31,25 @@ class Discovery:
 
 @dataclass(frozen=True)
 class Choice:
-    """The deliveries of one partition: the newest complete one counts, older complete ones are superseded."""
+    """The deliveries of one partition: the newest complete one counts, older complete ones are superseded.
+
+    Where deliveries add up, nothing is superseded, and the `earlier` complete ones count as well.
+    """
 
     chosen: Delivery | None
     superseded: tuple[Delivery, ...]
     incomplete: tuple[Delivery, ...]
+    earlier: tuple[Delivery, ...] = ()
+
+    @property
+    def counting(self) -> tuple[Delivery, ...]:
+        """All that count, oldest first."""
+        return (*self.earlier, self.chosen) if self.chosen else ()
 
 
 def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None = None) -> Discovery:
     """Group a listing into deliveries by the vendor's layout; `now` decides the settle period."""
-    layout = vendor_named(feed.vendor).layout
+    layout = feed.layout
     contracts = vendor_named(feed.vendor).contracts
     now = now or datetime.now(UTC)
     folders: dict[str, _Folder] = {}
@@ -108,14 +117,15 @@ class _Folder:
             self.parts.setdefault(placement.offload_type, []).append(Part(stored, placement))
 
 
-def choose(deliveries: Sequence[Delivery]) -> Choice:
+def choose(deliveries: Sequence[Delivery], *, add_up: bool = False) -> Choice:
     """Decide among the deliveries of one type whose stamps fall into one partition; order does not matter."""
     newest_first = sorted(deliveries, key=lambda d: (d.rank, d.folder), reverse=True)
     complete = [d for d in newest_first if d.is_complete]
     return Choice(
         chosen=complete[0] if complete else None,
-        superseded=tuple(complete[1:]),
+        superseded=() if add_up else tuple(complete[1:]),
         incomplete=tuple(d for d in newest_first if not d.is_complete),
+        earlier=tuple(reversed(complete[1:])) if add_up else (),
     )
 
 

@@ -22,7 +22,8 @@ _LONGEST_HEADER = 1 << 20
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the first bytes of a part say about the rest. `columns` are the delivered names in delivered order.
+    """What the first bytes of a part say about the rest. `columns` are the delivered names in delivered order, each as
+    the contract reads it.
 
     JSON lines have no header and no `delimiter`; their columns are known when all lines have been read.
     """
@@ -32,6 +33,7 @@ class Fingerprint:
     line_end: str
     has_byte_order_mark: bool
     compression: str
+    has_header: bool = True
 
     @property
     def is_json(self) -> bool:
@@ -40,9 +42,11 @@ class Fingerprint:
 
 
 def read_fingerprint(
-    chunks: Iterator[bytes], key: str, contract: Contract, *, compressed: bool
+    chunks: Iterator[bytes], key: str, contract: Contract, *, compressed: bool, columns: tuple[str, ...] = ()
 ) -> tuple[Fingerprint, bytes]:
     """Read the header of a part; returns the fingerprint and the bytes that were read past the header.
+
+    `columns` are those of a part without a header; one that has a header is read by it all the same.
 
     Raises:
         UntrustedPart: when the part has no usable header; the message names the object key and line 1.
@@ -53,8 +57,8 @@ def read_fingerprint(
         if b"\n" in chunk or len(head) > _LONGEST_HEADER:
             break
     said_json = _SAID_JSON.search(key) is not None
-    if not head and said_json:
-        return Fingerprint((), "", "none", False, "gzip" if compressed else "none"), head
+    if not head and (said_json or columns or contract.wire.may_be_empty):
+        return Fingerprint((), "", "none", False, "gzip" if compressed else "none", has_header=False), head
     if not head:
         raise UntrustedPart(f"{key}: the part is empty, not even a header. Ask the vendor to deliver it anew.")
     for mark, encoding in _OTHER_ENCODINGS.items():
@@ -65,7 +69,7 @@ def read_fingerprint(
     # Of a part that is said to be JSON lines, a first line that is no header is a line like any other, if broken.
     if head.lstrip()[:1] == b"{" or (said_json and not _is_header(head, contract)):
         line_end = "CRLF" if b"\r\n" in head else "LF"
-        return Fingerprint((), "", line_end, has_mark, "gzip" if compressed else "none"), head
+        return Fingerprint((), "", line_end, has_mark, "gzip" if compressed else "none", has_header=False), head
     line, newline, rest = head.partition(b"\n")
     if len(line) > _LONGEST_HEADER:
         raise UntrustedPart(f"{key}: line 1 is longer than {_LONGEST_HEADER:,} bytes, so it is no header.")
@@ -75,15 +79,25 @@ def read_fingerprint(
     except UnicodeDecodeError as error:
         raise UntrustedPart(f"{key}: line 1: the header is not UTF-8 (byte {error.start + 1}).") from error
     try:
-        delimiter, columns = _columns(header, contract)
+        delimiter, delivered = _columns(header, contract)
+        if columns and not _names_columns(delivered, contract):
+            delimiter = _delimiter_of_a_row(header, len(columns), contract, key)
+            said = (contract.read_as(columns), delimiter, line_end if newline else "none", has_mark)
+            return Fingerprint(*said, "gzip" if compressed else "none", has_header=False), head
     except csv.Error as error:
         raise UntrustedPart(
             f"{key}: line 1: the header is not CSV with lines that end in LF or CRLF ({error}). "
             "Ask the vendor to deliver the part anew."
         ) from error
-    _refuse_unusable(key, columns, contract)
+    _refuse_unusable(key, delivered, contract)
     return (
-        Fingerprint(columns, delimiter, line_end if newline else "none", has_mark, "gzip" if compressed else "none"),
+        Fingerprint(
+            contract.read_as(delivered),
+            delimiter,
+            line_end if newline else "none",
+            has_mark,
+            "gzip" if compressed else "none",
+        ),
         rest,
     )
 
@@ -92,7 +106,8 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     """Differences between a part's fingerprint and the contract."""
     delivered, known = set(fingerprint.columns), set(contract.wire_columns)
     is_empty = fingerprint.is_json and not delivered
-    drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, "kept in extra") for c in fingerprint.columns if c not in known]
+    unknown = [c for c in fingerprint.columns if c not in contract.known_wire_columns]
+    drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, "kept in extra") for c in unknown]
     missing = contract.expected_wire_columns - delivered
     if not is_empty:
         drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c in missing]
@@ -124,7 +139,7 @@ def _is_header(head: bytes, contract: Contract) -> bool:
 
 def _columns(header: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
     """The delimiter under which most names of the header are names of the contract, and the names."""
-    known = set(contract.wire_columns)
+    known = contract.known_wire_columns
 
     def names(delimiter: str) -> tuple[str, ...]:
         fields = next(csv.reader([header], delimiter=delimiter), [])
@@ -135,19 +150,34 @@ def _columns(header: str, contract: Contract) -> tuple[str, tuple[str, ...]]:
     return best, names(best)
 
 
+def _names_columns(fields: tuple[str, ...], contract: Contract) -> bool:
+    """Whether the fields of a first line are names: a row may hold the name of a column by chance, but not of most."""
+    return 2 * sum(field in contract.known_wire_columns for field in fields) > len(fields)
+
+
+def _delimiter_of_a_row(row: str, fields: int, contract: Contract, key: str) -> str:
+    """The delimiter under which a first line that is no header has as many fields as the feed names columns."""
+    for delimiter in (contract.wire.delimiter, *DELIMITERS):
+        if len(next(csv.reader([row], delimiter=delimiter), [])) == fields:
+            return delimiter
+    raise UntrustedPart(
+        f"{key}: line 1: no header, and not the {fields:,} fields that `columns` of the feed names for "
+        f"{contract.offload_type}. Ask the vendor for the order of the columns, and write it there."
+    )
+
+
 def _refuse_unusable(key: str, columns: tuple[str, ...], contract: Contract) -> None:
-    known = set(contract.wire_columns)
-    if not any(name in known for name in columns):
+    if not any(name in contract.known_wire_columns for name in columns):
         # Without a header the line is a row, and a row does not belong into logs and messages.
         raise UntrustedPart(
             f"{key}: line 1: no header: none of its {len(columns):,} fields is a column of {contract.offload_type}. "
-            "Ask the vendor to deliver the part with its header."
+            "Ask the vendor to deliver the part with its header, or name its columns under `columns` of the feed."
         )
     if doubled := sorted({name for name in columns if columns.count(name) > 1}):
         raise UntrustedPart(
             f"{key}: line 1: column {doubled[0]!r} stands twice in the header, so its value is unclear."
         )
-    if missing := sorted(contract.required_wire_columns - set(columns)):
+    if missing := contract.missing_wire_columns(columns):
         raise UntrustedPart(
             f"{key}: line 1: column {missing[0]!r} is missing, without which no row keeps the contract of "
             f"{contract.offload_type}. Ask the vendor, or change the contract."

@@ -39,7 +39,7 @@ def inspect(feed: Feed, store: DeliveryStore | None = None) -> list[Finding]:
     """Look at a feed's source: credentials, listing rights, layout, app ids, types, completeness, gaps."""
     try:
         store = store or DeliveryStore(feed)
-        listing = store.list_objects()
+        listing = store.list_objects(feed.layout.roots)
     except LandingError as error:
         return [Finding(feed.name, "listing", Grade.PROBLEM, str(error), "Mend it and run `offload doctor` again.")]
     found = Finding(feed.name, "listing", Grade.GOOD, f"{len(listing):,} objects below {feed.url}")
@@ -85,7 +85,16 @@ def _layout(feed: Feed, discovery: Discovery) -> Iterator[Finding]:
         )
     else:
         yield Finding(feed.name, "layout", Grade.GOOD, "every object is recognised")
-    if not discovery.deliveries:
+    if feed.app_id is None:
+        if not discovery.deliveries:
+            yield Finding(
+                feed.name,
+                "deliveries",
+                Grade.PROBLEM,
+                "no delivery is there",
+                "Check url and directories of the feed.",
+            )
+    elif not discovery.deliveries:
         seen = ", ".join(sorted(discovery.other_app_ids)) or "none"
         yield Finding(
             feed.name,
@@ -145,7 +154,17 @@ def _gaps(feed: Feed, discovery: Discovery) -> Iterator[Finding]:
         if not stamps or family in registers:
             continue
         expected = [e.stamp.date() for e in schedule(feed, family, stamps) if not e.found]
-        if expected:
+        if expected and feed.adds_up(family):
+            days = list(dict.fromkeys(expected))
+            yield Finding(
+                feed.name,
+                f"{family} gaps",
+                Grade.NOTE,
+                f"{len(expected):,} deliveries are not there, on {', '.join(map(str, days[:_SHOWN]))}"
+                + (" …" if len(days) > _SHOWN else ""),
+                "Ask the vendor, unless it delivers nothing where it has nothing to tell.",
+            )
+        elif expected:
             yield Finding(
                 feed.name,
                 f"{family} gaps",

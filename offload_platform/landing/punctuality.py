@@ -6,14 +6,13 @@ A stamp less than half a period after the one before is a repetition, and is due
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 
 from offload_platform.contracts.contract import Content, Contract
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import settle_period
 from offload_platform.settings import Feed
-from offload_platform.vendors import vendor_named
 
 _HALF = 0.5
 _HOURS_OF_A_LONG_DELAY = 48
@@ -75,7 +74,9 @@ class Punctuality:
 
     @property
     def delay_in_words(self) -> str:
-        """How late it is in hours, or in days where it is long; rounded down."""
+        """How late it is in hours, in minutes where it is short and in days where it is long; rounded down."""
+        if self.hours_late < 1:
+            return f"{int(self.hours_late * 60)} min"
         return (
             f"{int(self.hours_late)} h"
             if self.hours_late < _HOURS_OF_A_LONG_DELAY
@@ -121,8 +122,8 @@ def schedule(feed: Feed, family: str, stamps: Iterable[datetime], until: datetim
 
     With `until`, also those after the newest that were due by then. The first delivery is expected at its own stamp.
     """
-    period = feed.cadence[family].period
-    lateness = vendor_named(feed.vendor).layout.families[family].published_after
+    period = feed.period(family)
+    lateness = feed.layout.families[family].published_after
     expected: list[Expected] = []
     before: datetime | None = None
     for stamp in sorted(set(stamps)):
@@ -145,19 +146,19 @@ def schedule(feed: Feed, family: str, stamps: Iterable[datetime], until: datetim
 
 def due_after(feed: Feed, family: str, stamp: datetime) -> datetime:
     """When the delivery after the one with this stamp is due in the store."""
-    return stamp + feed.cadence[family].period + vendor_named(feed.vendor).layout.families[family].published_after
+    return stamp + feed.period(family) + feed.layout.families[family].published_after
 
 
 def counts(feed: Feed, family: str, stamp: datetime, now: datetime) -> bool:
     """Whether a stamp is neither from before the feed's start nor so far ahead that it must be a mistake."""
-    return _start(feed) <= stamp < now + feed.cadence[family].period
+    return _start(feed) <= stamp < now + feed.period(family)
 
 
 def period_of(feed: Feed, family: str, stamp: datetime) -> date:
     """First day of the period that a stamp falls into, counted from the feed's start: the key of its partition."""
-    period = feed.cadence[family].period
+    period = feed.period(family)
     return feed.start + (stamp - _start(feed)) // period * period
 
 
 def _start(feed: Feed) -> datetime:
-    return datetime.combine(feed.start, time(), UTC)
+    return datetime.combine(feed.start, time(), feed.zone)

@@ -5,9 +5,10 @@ accounted for row by row, or an error: a part that cannot be trusted fails the w
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,15 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery, Part
 from offload_platform.landing import json_lines, records
 from offload_platform.landing.decompress import chunks, is_gzip
-from offload_platform.landing.errors import DamagedBody, MostlyBad
+from offload_platform.landing.errors import DamagedBody, LandingError, MostlyBad
 from offload_platform.landing.fingerprint import Fingerprint, header_drift, read_fingerprint
-from offload_platform.landing.masking import mask_of
+from offload_platform.landing.masking import mask_of, protection_of
+from offload_platform.landing.pseudonyms import reading_of
 from offload_platform.landing.store import DeliveryStore, etag_is_md5
 from offload_platform.quality.conform import Conformer
 from offload_platform.quality.drift import Drift, DriftCounter, DriftKind
 from offload_platform.quality.json_cells import JsonCells
+from offload_platform.quality.reading import AS_DELIVERED, Reading
 from offload_platform.quality.validate import validate
 
 _FETCHES_OF_A_DAMAGED_PART = 2
@@ -70,6 +73,7 @@ class StagedDelivery:
     delivery: Delivery
     contract: Contract
     parts: tuple[StagedPart, ...]
+    reading: Reading = AS_DELIVERED
 
     @property
     def rows_in(self) -> int:
@@ -108,25 +112,57 @@ def stage(
 
     Raises:
         LandingError: one part cannot be fetched or trusted; the message names it and says what to do.
+        PseudonymKeyError: ids are to be kept as pseudonyms, and there is no usable key; nothing is read.
     """
 
     def stage_one(part: Part) -> StagedPart:
-        staged = _stage_part(store, part, contract, folder)
+        staged = _stage_part(store, part, contract, reading, folder)
         on_progress(part.stored.size)
         return staged
 
+    reading = reading_of(store.feed, contract)
+
     with ThreadPoolExecutor(_WORKERS) as workers:
         parts = tuple(workers.map(stage_one, delivery.parts))
-    return StagedDelivery(delivery, contract, parts)
+    return StagedDelivery(delivery, contract, parts, reading)
 
 
-def _stage_part(store: DeliveryStore, part: Part, contract: Contract, folder: Path) -> StagedPart:
+def stage_each(
+    store: DeliveryStore,
+    deliveries: Sequence[Delivery],
+    contract: Contract,
+    folder: Path,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> tuple[list[StagedDelivery], list[LandingError]]:
+    """Stage deliveries that stand for themselves: what of them could be staged, in order, and what was wrong elsewhere.
+
+    Raises:
+        PseudonymKeyError: ids are to be kept as pseudonyms, and there is no usable key; nothing is read.
+    """
+    reading_of(store.feed, contract)
+
+    def stage_one(numbered: tuple[int, Delivery]) -> StagedDelivery | LandingError:
+        number, delivery = numbered
+        own = folder / f"{number:05d}"
+        own.mkdir()
+        try:
+            return stage(store, delivery, contract, own, on_progress)
+        except LandingError as error:
+            return error
+
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        outcomes = list(workers.map(stage_one, enumerate(deliveries)))
+    refused = [outcome for outcome in outcomes if isinstance(outcome, LandingError)]
+    return [outcome for outcome in outcomes if isinstance(outcome, StagedDelivery)], refused
+
+
+def _stage_part(store: DeliveryStore, part: Part, contract: Contract, reading: Reading, folder: Path) -> StagedPart:
     spool = folder / f"{_file_stem(part)}.spool"
     try:
         for attempt in range(1, _FETCHES_OF_A_DAMAGED_PART + 1):
             store.fetch(part.stored, spool)
             try:
-                return _stage_spooled(store, part, contract, spool)
+                return _stage_spooled(store, part, contract, reading, spool)
             except DamagedBody:
                 # A checksum that fits proves that the store holds these very bytes; another fetch brings no others.
                 if etag_is_md5(part.stored.etag) or attempt == _FETCHES_OF_A_DAMAGED_PART:
@@ -136,14 +172,14 @@ def _stage_part(store: DeliveryStore, part: Part, contract: Contract, folder: Pa
     raise AssertionError("unreachable")
 
 
-def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, spool: Path) -> StagedPart:
+def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, reading: Reading, spool: Path) -> StagedPart:
     compressed = is_gzip(spool)
     newlines = _NewlineCounter(chunks(spool, part.key))
-    fingerprint, rest = read_fingerprint(newlines, part.key, contract, compressed=compressed)
-    header_lines = 0 if fingerprint.is_json else 1
+    fingerprint, rest = read_fingerprint(newlines, part.key, contract, compressed=compressed, columns=reading.columns)
+    header_lines = 1 if fingerprint.has_header else 0
     tally = _Tally(contract)
     with JsonCells() as json_cells:
-        parse = _parser(fingerprint, contract, json_cells)
+        parse = _parser(fingerprint, contract, reading, json_cells)
         for block in records.read_blocks(newlines, rest, part.key, first_line=1 + header_lines):
             stem = spool.with_name(f"{_file_stem(part)}-{block.first_line:010d}")
             _stage_block(block, *parse(block), contract, tally, stem, fingerprint.delimiter)
@@ -169,16 +205,16 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, spool: 
 
 
 def _parser(
-    fingerprint: Fingerprint, contract: Contract, json_cells: JsonCells
+    fingerprint: Fingerprint, contract: Contract, reading: Reading, json_cells: JsonCells
 ) -> Callable[[records.Block], tuple[records.Records, Conformer]]:
     """How the blocks of a part are split into records, and what converts these; JSON lines may differ by block."""
     if not fingerprint.is_json:
-        conformer = Conformer(contract, fingerprint.columns, json_cells)
+        conformer = Conformer(contract, fingerprint.columns, json_cells, reading)
         return lambda block: (records.parse(block, fingerprint.columns, fingerprint.delimiter), conformer)
 
     def parse(block: records.Block) -> tuple[records.Records, Conformer]:
         found, columns = json_lines.parse(block, json_cells)
-        return found, Conformer(contract, columns, json_cells)
+        return found, Conformer(contract, columns, json_cells, reading)
 
     return parse
 
@@ -206,6 +242,9 @@ def _stage_block(
         quarantined = pl.concat([quarantined, breaking]).sort(records.LINE)
         is_good = pl.Series([True]).new_from_index(0, good.height).scatter(positions, False)
         good = good.filter(is_good)
+    if protect := protection_of(contract, conformer.delivered_columns, delimiter):
+        raw = [protect(text) for text in quarantined["raw"]]
+        quarantined = quarantined.with_columns(pl.Series("raw", raw, dtype=pl.String))
     tally.add(block, found, good, quarantined, mask_of(contract, conformer.delivered_columns, delimiter))
     tally.columns.update(dict.fromkeys(conformer.delivered_columns))
     tally.drift.count(good, conformed.misfits)
@@ -303,5 +342,6 @@ class _NewlineCounter(Iterator[bytes]):
 
 
 def _file_stem(part: Part) -> str:
+    # Positions need not tell apart parts of one delivery that lie in several folders.
     number, file = part.placement.position
-    return f"part-{number:05d}-{file:03d}"
+    return f"part-{number:05d}-{file:03d}-{sha256(part.key.encode()).hexdigest()[:12]}"

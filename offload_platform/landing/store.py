@@ -36,7 +36,7 @@ class DeliveryStore:
         self.feed = feed
         url = urlsplit(feed.url)
         self._folder = Path(unquote(url.path)) if url.scheme == "file" else None
-        self._root = "" if self._folder else url.path.strip("/") + "/"
+        self._root = "" if self._folder or not url.path.strip("/") else url.path.strip("/") + "/"
         self._store: ObjectStore = (
             _open_folder(feed, self._folder) if self._folder else _open_bucket(feed, url.netloc, session)
         )
@@ -212,9 +212,11 @@ def _open_bucket(feed: Feed, bucket: str, session: boto3.Session | None) -> S3St
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
         ) from error
     insecure = (feed.endpoint_url or "").startswith("http://")
+    # The store takes None for a text of a wrong type.
+    endpoint: dict[str, str] = {} if feed.endpoint_url is None else {"endpoint": feed.endpoint_url}
     return S3Store(
         bucket,
-        endpoint=feed.endpoint_url,
+        **endpoint,  # type: ignore[arg-type]
         region=feed.region,
         credential_provider=provider,
         skip_signature=False,

@@ -11,6 +11,7 @@ from functools import partial
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
+from offload_platform.contracts.deliveries import combined
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
 from offload_platform.landing.watch import Memory, look
@@ -72,30 +73,30 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
         except LandingError as error:
             raise dg.Failure(str(error)) from error
         discovery = discover(feed, found.listing, now)
-        loaded = warehouse.loaded()
+        loaded = warehouse.loaded(discovery.deliveries)
         seen = {} if found.whole else dict(cursor.seen)
         facts: list[dg.AssetMaterialization] = []
         requests: list[dg.RunRequest] = []
         left = 0
         for slot in slots_of(feed, discovery.deliveries):
-            delivery = slot.choice.chosen
-            if delivery is None:
+            fingerprint = slot.fingerprint
+            if fingerprint is None:
                 continue
             name = f"{slot.offload_type}/{slot.partition}"
-            if cursor.seen.get(name) == delivery.fingerprint:
-                seen[name] = delivery.fingerprint
+            if cursor.seen.get(name) == fingerprint:
+                seen[name] = fingerprint
                 continue
             if len(requests) == _REQUESTS_PER_TICK:
                 left += 1
                 continue
-            seen[name] = delivery.fingerprint
-            facts.append(arrival(feed.name, delivery, slot.partition))
-            if slot.version_to_load(feed, loaded) is not None:
+            seen[name] = fingerprint
+            facts.append(arrival(feed.name, combined(slot.choice.counting), slot.partition))
+            if slot.to_load(feed, loaded):
                 # With what is loaded in the key, a vendor may go back to bytes that were loaded before.
-                before = loaded.fingerprint_of(feed.name, delivery) or "nothing"
+                before = loaded.state_of(feed.name, slot.choice.counting)
                 requests.append(
                     dg.RunRequest(
-                        run_key=f"{feed.name}/{name}/{delivery.fingerprint} after {before}",
+                        run_key=f"{feed.name}/{name}/{fingerprint} after {before}",
                         partition_key=slot.partition,
                         asset_selection=[table_key(feed, slot.offload_type)],
                     )
@@ -109,7 +110,10 @@ def arrivals_of(feed: Feed) -> dg.SensorDefinition:
         # A listing of a part does not show the newest delivery of a feed that has been silent for long.
         standing = cursor.standing
         changes: list[dg.AssetCheckEvaluation] = []
-        if found.whole:
+        if found.since is not None:
+            of_late = [d for d in discovery.deliveries if d.stamp >= found.since]
+            changes, standing = changed_evaluations(feed, of_late, cursor.standing, now, is_all=found.whole)
+        elif found.whole:
             changes, standing = changed_evaluations(feed, discovery.deliveries, cursor.standing, now)
         return dg.SensorResult(
             run_requests=requests,

@@ -27,6 +27,7 @@ KEY_CHECK = "natural_keys_are_unique"
 TIME_CHECK = "events_arrive_in_time"
 VOLUME_CHECK = "volume_is_usual"
 REFERENCE_CHECK = "references_are_covered"
+GAP_CHECK = "deliveries_follow_each_other"
 
 _JUDGED_FROM_DELIVERIES = 3
 _SAMPLE_ROWS = 10
@@ -49,6 +50,11 @@ def check_specs(feed: Feed, contract: Contract, key: dg.AssetKey) -> list[dg.Ass
             f"Events ({contract.event_time}) are delivered soon after they happened."
             if contract.content is Content.INCREMENT
             else f"The newest event ({contract.event_time}) happened shortly before the stamp of the delivery."
+        )
+    if feed.adds_up(contract.family):
+        said[GAP_CHECK] = (
+            f"A delivery comes every {feed.period(contract.family).total_seconds() / 60:g} minutes; where several in a "
+            "row are missing, the vendor may have stopped, or had nothing to tell."
         )
     if links := links_of(feed, contract):
         referring = ", ".join(dict.fromkeys(link.referring.offload_type for link in links))
@@ -79,6 +85,8 @@ def check_results(loaded: Loaded, feed: Feed) -> list[dg.AssetCheckResult]:
     if contract.event_time is not None:
         late = _late_rows if contract.content is Content.INCREMENT else _newest_event
         results.append(late(loaded, thresholds))
+    if loaded.partition.adds_up:
+        results.append(_gaps(loaded, thresholds))
     if loaded.measures.coverages:
         results.append(_references(loaded.measures.coverages, feed))
     return results
@@ -101,18 +109,18 @@ def refusal(refused: MostlyBad) -> dg.AssetCheckResult:
 
 
 def _account(loaded: Loaded) -> dg.AssetCheckResult:
-    staged, parts = loaded.staged, loaded.measures.parts
+    parts = loaded.measures.parts
     in_table, in_quarantine = sum(p.in_table for p in parts), sum(p.in_quarantine for p in parts)
     broken = [part for part in parts if not part.balances]
-    passed = not broken and staged.rows_in == in_table + in_quarantine + staged.erased
+    passed = not broken and loaded.rows_in == in_table + in_quarantine + loaded.erased
     metadata: dict[str, Any] = {
-        "rows in": staged.rows_in,
+        "rows in": loaded.rows_in,
         "rows in the table": in_table,
         "rows in quarantine": in_quarantine,
         "parts that do not balance": len(broken),
     }
-    if staged.erased:
-        metadata["rows of erased persons"] = staged.erased
+    if loaded.erased:
+        metadata["rows of erased persons"] = loaded.erased
     if broken:
         metadata["by part"] = table(
             ("part", "in", "loaded", "quarantined", "erased", "in the table", "in quarantine"),
@@ -122,16 +130,16 @@ def _account(loaded: Loaded) -> dg.AssetCheckResult:
             ),
         )
     counted = f"{in_table:,} in the table and {in_quarantine:,} in quarantine, counted again after the commit"
-    if staged.erased:
-        counted = f"{staged.erased:,} of erased persons, {counted}"
+    if loaded.erased:
+        counted = f"{loaded.erased:,} of erased persons, {counted}"
     return dg.AssetCheckResult(
         check_name=ACCOUNT_CHECK,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR,
         description=(
-            f"{staged.rows_in:,} rows in = {counted}."
+            f"{loaded.rows_in:,} rows in = {counted}."
             if passed
-            else f"{staged.rows_in:,} rows came in, but there are {counted}, and no row may be missing: load the "
+            else f"{loaded.rows_in:,} rows came in, but there are {counted}, and no row may be missing: load the "
             "partition again, and report it if it stays so."
         ),
         metadata=metadata,
@@ -140,22 +148,22 @@ def _account(loaded: Loaded) -> dg.AssetCheckResult:
 
 def _quarantine(loaded: Loaded, thresholds: CheckThresholds) -> dg.AssetCheckResult:
     staged, allowed = loaded.staged, thresholds.quarantine.warn_above
-    share = staged.quarantined / staged.rows_in if staged.rows_in else 0.0
+    share = loaded.quarantined / loaded.rows_in if loaded.rows_in else 0.0
     metadata: dict[str, Any] = {
-        "rows in": staged.rows_in,
-        "rows quarantined": staged.quarantined,
-        "share that breaks the contract": _share(staged.quarantined, staged.rows_in),
+        "rows in": loaded.rows_in,
+        "rows quarantined": loaded.quarantined,
+        "share that breaks the contract": _share(loaded.quarantined, loaded.rows_in),
     }
-    description = f"All {staged.rows_in:,} rows keep the contract."
-    if staged.quarantined:
+    description = f"All {loaded.rows_in:,} rows keep the contract."
+    if loaded.quarantined:
         reasons: dict[str, int] = {}
         for part in staged.parts:
             for reason, rows in part.reasons.items():
                 reasons[reason] = reasons.get(reason, 0) + rows
         metadata |= _broken_rows(reasons, ((*row, part.part.key) for part in staged.parts for row in part.sample))
         description = (
-            f"{_of(staged.quarantined, staged.rows_in)} are in quarantine, {_beside(share, allowed)}: "
-            f"{_in_words(reasons)}. See ops.quarantine."
+            f"{_of(loaded.quarantined, loaded.rows_in)} are in quarantine, {_beside(share, allowed)}"
+            f"{': ' if reasons else ''}{_in_words(reasons)}. See ops.quarantine."
         )
     return dg.AssetCheckResult(
         check_name=QUARANTINE_CHECK,
@@ -167,7 +175,7 @@ def _quarantine(loaded: Loaded, thresholds: CheckThresholds) -> dg.AssetCheckRes
 
 
 def _drift(loaded: Loaded, thresholds: CheckThresholds) -> dg.AssetCheckResult:
-    drift = _across_parts(loaded.staged.drift)
+    drift = _across_parts(loaded.measures.drift)
     metadata: dict[str, Any] = {"observations": len(drift)}
     if drift:
         metadata["drift"] = table(("kind", "column", "found", "rows"), drift)
@@ -295,6 +303,39 @@ def _volume(loaded: Loaded, thresholds: CheckThresholds) -> dg.AssetCheckResult:
         check_name=VOLUME_CHECK,
         passed=passed,
         severity=_severity(threshold.severity),
+        description=description,
+        metadata=metadata,
+    )
+
+
+def _gaps(loaded: Loaded, thresholds: CheckThresholds) -> dg.AssetCheckResult:
+    gaps, threshold = loaded.measures.gaps, thresholds.gaps
+    longest = gaps[0].missing if gaps else 0
+    passed = longest < threshold.warn_from
+    metadata: dict[str, Any] = {
+        "missing deliveries": sum(gap.missing for gap in gaps),
+        "most in a row": longest,
+    }
+    description = "No delivery is missing."
+    if gaps:
+        metadata["gaps"] = table(
+            ("after", "before", "missing"),
+            ((f"{g.after:%Y-%m-%d %H:%M}", f"{g.before:%Y-%m-%d %H:%M}", g.missing) for g in gaps[:_SAMPLE_ROWS]),
+        )
+        first = gaps[0]
+        description = (
+            f"{_many(longest, 'delivery is', 'deliveries are')} missing in a row, between {first.after:%Y-%m-%d %H:%M} "
+            f"and {first.before:%Y-%m-%d %H:%M} UTC, "
+            + (
+                f"fewer than the {threshold.warn_from:,} from which on it is reported."
+                if passed
+                else "as many as are reported or more; ask the vendor whether there was nothing to tell."
+            )
+        )
+    return dg.AssetCheckResult(
+        check_name=GAP_CHECK,
+        passed=passed,
+        severity=_severity(Severity.ERROR if longest >= threshold.error_from else Severity.WARN),
         description=description,
         metadata=metadata,
     )

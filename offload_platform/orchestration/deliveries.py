@@ -23,7 +23,7 @@ def delivery_key(feed_name: str, offload_type: str) -> dg.AssetKey:
 def owed_delivery(feed: Feed, contract: Contract) -> dg.AssetSpec:
     """The external asset that a feed's arrivals sensor materialises, and nothing else does."""
     deadline = feed.deadline(contract.family)
-    period = feed.cadence[contract.family].period + settle_period(feed, contract.family)
+    period = feed.period(contract.family) + settle_period(feed, contract.family)
     late, overdue = (period + timedelta(hours=hours) for hours in (deadline.late_hours, deadline.overdue_hours))
     return dg.AssetSpec(
         delivery_key(feed.name, contract.offload_type),

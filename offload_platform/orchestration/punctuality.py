@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from offload_platform.contracts.contract import Cadence
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.errors import LandingError
@@ -43,7 +44,8 @@ def on_time_checks(feed: Feed) -> dg.AssetChecksDefinition:
         source: FeedSource = getattr(context.resources, source_key(feed))
         now = datetime.now(UTC)
         try:
-            deliveries = discover(feed, source.store(feed).list_objects(identify=lambda _: False), now).deliveries
+            listing = source.store(feed).list_objects(feed.layout.roots, identify=lambda _: False)
+            deliveries = discover(feed, listing, now).deliveries
         except LandingError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         for contract in contracts:
@@ -62,16 +64,21 @@ def on_time_checks(feed: Feed) -> dg.AssetChecksDefinition:
 
 
 def changed_evaluations(
-    feed: Feed, deliveries: Sequence[Delivery], told: Mapping[str, str], now: datetime
+    feed: Feed, deliveries: Sequence[Delivery], told: Mapping[str, str], now: datetime, *, is_all: bool = True
 ) -> tuple[list[dg.AssetCheckEvaluation], dict[str, str]]:
     """Results that differ from those told before, by offload type, and what has been told then.
 
-    A sensor that keeps `told` in its cursor reports a change once, and not the same standing every minute.
+    A sensor that keeps `told` in its cursor reports a change once, and not the same standing every minute. Where the
+    deliveries are not all that there are, a type without any stays as it was told.
     """
     judged = [punctuality_of(feed, contract, deliveries, now) for contract in subscribed_contracts(feed)]
-    saying = {p.offload_type: f"{_grade(p)}, due {p.due:%Y-%m-%d %H:%M}, {len(p.missing)} missing" for p in judged}
+    judged = [p for p in judged if is_all or p.newest is not None]
+    # What is due every few minutes is told of when it does not come.
+    intraday = Cadence.INTRADAY in feed.cadence.values()
+    due = {p.offload_type: "in turn" if intraday else f"{p.due:%Y-%m-%d %H:%M}" for p in judged}
+    saying = {p.offload_type: f"{_grade(p)}, due {due[p.offload_type]}, {len(p.missing)} missing" for p in judged}
     changed = [on_time_evaluation(p) for p in judged if told.get(p.offload_type) != saying[p.offload_type]]
-    return changed, saying
+    return changed, dict(told) | saying
 
 
 def on_time_evaluation(punctuality: Punctuality) -> dg.AssetCheckEvaluation:
@@ -86,8 +93,9 @@ def on_time_evaluation(punctuality: Punctuality) -> dg.AssetCheckEvaluation:
         "missing deliveries": len(p.missing),
     }
     if p.missing:
-        shown = ", ".join(str(day) for day in p.missing[-_SHOWN:])
-        metadata["missing"] = shown if len(p.missing) <= _SHOWN else f"… {shown}"
+        days = list(dict.fromkeys(map(str, p.missing)))
+        shown = ", ".join(days[-_SHOWN:])
+        metadata["missing"] = shown if len(days) <= _SHOWN else f"… {shown}"
     return dg.AssetCheckEvaluation(
         asset_key=delivery_key(p.feed, p.offload_type),
         check_name=ON_TIME_CHECK,

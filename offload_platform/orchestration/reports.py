@@ -17,7 +17,7 @@ def load_metadata(loaded: Loaded, seconds: float) -> dict[str, Any]:
     """Counts and sizes of a load; numbers are plotted over partitions."""
     staged = loaded.staged
     return {
-        "dagster/partition_row_count": staged.loaded,
+        "dagster/partition_row_count": loaded.measures.volume.rows,
         "rows in": staged.rows_in,
         "rows loaded": staged.loaded,
         "rows quarantined": staged.quarantined,

@@ -1,6 +1,6 @@
 """What assets need from outside: a feed's source, and the warehouse's one writer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import duckdb
 from dagster_aws.s3 import S3Resource
 from dagster_duckdb import DuckDBResource
 
+from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
 from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
@@ -43,12 +44,12 @@ class WarehouseResource(DuckDBResource):
         """Where the warehouse keeps its files."""
         return WarehouseFiles(Path(self.root), self.failed_staging_hours)
 
-    def loaded(self) -> LoadedDeliveries:
-        """Which deliveries are loaded; none before the first load."""
+    def loaded(self, deliveries: Iterable[Delivery] | None = None) -> LoadedDeliveries:
+        """Which deliveries are loaded, of all or of some; none before the first load."""
         if not self.files.build.exists():
             return LoadedDeliveries({})
         with self.writing() as connection:
-            return loaded_deliveries(connection)
+            return loaded_deliveries(connection, deliveries)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:

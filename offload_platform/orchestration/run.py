@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 from dagster._core.instance import InstanceRef
 
-from offload_platform.contracts.deliveries import Delivery
+from offload_platform.contracts.deliveries import Delivery, combined
 from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.landing.errors import LandingError
 from offload_platform.landing.watch import requests_for, top_folders
@@ -25,7 +25,7 @@ from offload_platform.orchestration.tables import table_key
 from offload_platform.orchestration.workers import Died, Workers
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.load import folders_of
+from offload_platform.warehouse.load import folders_by_name, folders_of
 
 _MOST_BY_DEFAULT = 4
 # Less than this is loaded in the time that processes take to start.
@@ -108,7 +108,7 @@ def plan(
     up_to_date = 0
     for feed in feeds:
         try:
-            listing = source_of(feed).store(feed).list_objects()
+            listing = source_of(feed).store(feed).list_objects(feed.layout.roots)
         except LandingError as error:
             unlisted[feed.name] = str(error)
             continue
@@ -122,14 +122,18 @@ def plan(
             if (first is not None and stamp < first) or (last is not None and stamp > last):
                 continue
             incomplete += slot.choice.incomplete
-            version = slot.version_to_load(feed, loaded)
-            if version is not None:
-                competing = (version, *slot.choice.superseded, *slot.choice.incomplete)
+            versions = slot.to_load(feed, loaded)
+            if versions:
+                competing = (*versions, *slot.choice.superseded, *slot.choice.incomplete)
                 replaces = any(loaded.fingerprint_of(feed.name, d) for d in competing)
                 contract = vendor_named(feed.vendor).contracts[slot.offload_type]
                 partition = partition_of(feed, contract, slot.partition)
-                listings = requests_for(len(folders)) + len(folders_of(partition, folders))
-                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, version, replaces, listings))
+                named = folders_by_name(feed, partition)
+                listings = (
+                    requests_for(len(folders)) + len(folders_of(partition, folders)) if named is None else len(named)
+                )
+                delivery = combined(versions)
+                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, delivery, replaces, listings))
             elif slot.choice.chosen is not None:
                 up_to_date += 1
     return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries, unlisted)

@@ -80,6 +80,9 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(loaded.delivery.fingerprint),
             check_results=check_results(loaded, feed),
         )
+        if loaded.refused:
+            more = f" {len(loaded.refused) - 1:,} more are like it." if len(loaded.refused) > 1 else ""
+            raise dg.Failure(f"{loaded.refused[0]} The others are loaded.{more}", allow_retries=False)
 
     return load
 

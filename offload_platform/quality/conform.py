@@ -4,7 +4,7 @@ Nothing is dropped here: every row of the input is in the output, typed, and `fa
 text was present and no value came of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -17,25 +17,35 @@ from offload_platform.contracts.readers import (
     BooleanCell,
     CellReader,
     Computed,
+    DecimalCell,
     EpochCell,
+    FamilyCell,
     InstantCell,
     IntegerCell,
     JsonObjectCell,
     JsonReader,
+    NetworkCell,
     NumberCell,
     OffsetCell,
     PointsCell,
+    PseudonymCell,
+    ScrubbedCell,
+    SourceClockCell,
     TextCell,
     TextListCell,
     UnknownColumns,
     WallClockCell,
     wire_name,
 )
-from offload_platform.quality import timestamps
+from offload_platform.quality import protect, timestamps
+from offload_platform.quality.decimals import decimals, is_rounded
 from offload_platform.quality.json_cells import JsonCells
+from offload_platform.quality.reading import AS_DELIVERED, Reading
 
 _FAULTS: dict[type, str] = {
     NumberCell: "not a number",
+    DecimalCell: "not an amount",
+    SourceClockCell: "not a time of the source's clock",
     IntegerCell: "not a whole number",
     BooleanCell: "not true or false",
     InstantCell: "not a time with an offset",
@@ -68,14 +78,22 @@ FAILURE_SCHEMA = {"row": pl.UInt32, "column": pl.String, "reason": pl.String}
 class Conformer:
     """Converts blocks of one part, whose delivered columns are known from its header."""
 
-    def __init__(self, contract: Contract, delivered_columns: Sequence[str], json_cells: JsonCells) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        delivered_columns: Sequence[str],
+        json_cells: JsonCells,
+        reading: Reading = AS_DELIVERED,
+    ) -> None:
         self.delivered_columns = tuple(delivered_columns)
         self._columns = list(contract.columns.values())
         self._cells = {c.name: r for c in self._columns if isinstance(r := c.facts.reader, CellReader)}
         self._missing = [w for w in contract.wire_columns if w not in set(delivered_columns)]
-        self._unknown = [w for w in delivered_columns if w not in set(contract.wire_columns)]
+        self._unknown = [w for w in delivered_columns if w not in contract.known_wire_columns]
+        self._dtypes = {c.name: c.dtype for c in self._columns}
         self._json_cells = json_cells
-        scalars = {name: _scalar(reader) for name, reader in self._cells.items()}
+        self._reading = reading
+        scalars = {name: _scalar(reader, reading) for name, reader in self._cells.items()}
         self._scalars = [e.alias(name) for name, e in scalars.items() if e is not None]
 
     def conform(self, delivered: pl.DataFrame) -> Conformed:
@@ -85,11 +103,15 @@ class Conformer:
         # Lazily, so that what expressions have in common is worked out once.
         scalars = frame.lazy().select(self._scalars).collect()
         typed = scalars.with_columns(
-            self._json_cells.decode(frame[wire_name(reader.wire)], reader).alias(name)
-            for name, reader in self._cells.items()
-            if isinstance(reader, JsonReader)
+            *(
+                self._json_cells.decode(frame[wire_name(reader.wire)], reader).alias(name)
+                for name, reader in self._cells.items()
+                if isinstance(reader, JsonReader)
+            ),
+            *self._by_value(frame),
         )
         failures, misfits = self._failures(frame, typed)
+        misfits |= self._rounded(frame, typed)
         return Conformed(
             self._completed(frame, typed, misfits), failures, {c: int(s.sum()) for c, s in misfits.items()}
         )
@@ -112,6 +134,28 @@ class Conformer:
                 local, offset = _read_again(frame[wire_name(wire)], local, offset, unread[wire], open_marks)
             clocks += [local, offset]
         return clocks
+
+    def _by_value(self, frame: pl.DataFrame) -> Iterator[pl.Series]:
+        """What no expression works out: each distinct text is looked at once."""
+        for name, reader in self._cells.items():
+            match reader:
+                case DecimalCell():
+                    yield decimals(frame[wire_name(reader.wire)], self._dtypes[name]).alias(name)
+                case NetworkCell():
+                    yield protect.networks(frame[wire_name(reader.wire)]).alias(name)
+                case PseudonymCell():
+                    yield self._pseudonyms(frame[wire_name(reader.wire)], reader).alias(name)
+
+    def _pseudonyms(self, ids: pl.Series, reader: PseudonymCell) -> pl.Series:
+        if self._reading.key is None:
+            return pl.Series([None], dtype=pl.String).new_from_index(0, ids.len())
+        return protect.pseudonyms(ids, reader.kind, self._reading.key, reader.absent)
+
+    def _rounded(self, frame: pl.DataFrame, typed: pl.DataFrame) -> dict[str, pl.Series]:
+        """Which amounts have more digits than their column."""
+        amounts = {name: reader.wire for name, reader in self._cells.items() if isinstance(reader, DecimalCell)}
+        found = {name: is_rounded(frame[wire_name(wire)], typed[name]) for name, wire in amounts.items()}
+        return {name: rounded for name, rounded in found.items() if rounded.any()}
 
     def _failures(self, frame: pl.DataFrame, typed: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
         checks = {
@@ -144,12 +188,14 @@ class Conformer:
             elif isinstance(reader, IntegerCell) and reader.otherwise is not None:
                 both = both.with_columns(pl.coalesce(pl.col(c.name), reader.otherwise()).alias(c.name))
             elif isinstance(reader, UnknownColumns):
-                both = both.with_columns(self._extra(misfits).alias(c.name))
+                both = both.with_columns(self._extra(misfits, reader).alias(c.name))
         return both.select(c.name for c in self._columns).collect()
 
-    def _extra(self, misfits: dict[str, pl.Series]) -> pl.Expr:
+    def _extra(self, misfits: dict[str, pl.Series], reader: UnknownColumns) -> pl.Expr:
         """Unknown columns and misfits of each row as one JSON object; null where there is nothing to keep."""
         kept = {wire: pl.col(wire_name(wire)) for wire in self._unknown}
+        if reader.scrubbed:
+            kept = {wire: protect.scrubbed(text) for wire, text in kept.items()}
         for name, is_misfit in misfits.items():
             wire = self._cells[name].wire
             kept[wire] = pl.when(pl.lit(is_misfit)).then(pl.col(wire_name(wire)))
@@ -185,7 +231,7 @@ def _keeps_misfits(reader: CellReader) -> bool:
     return isinstance(reader, NumberCell | BooleanCell | TextListCell) and reader.misfit_to_extra
 
 
-def _scalar(reader: CellReader) -> pl.Expr | None:
+def _scalar(reader: CellReader, reading: Reading) -> pl.Expr | None:
     """The expression that reads a cell of plain text; None for readers that work otherwise."""
     match reader:
         case TextCell():
@@ -211,6 +257,13 @@ def _scalar(reader: CellReader) -> pl.Expr | None:
                 .cast(pl.Datetime("us"))
                 .dt.replace_time_zone("UTC")
             )
+        case SourceClockCell():
+            return timestamps.source_instant(pl.col(wire_name(reader.wire)), reading.zone)
+        case ScrubbedCell():
+            text = pl.col(wire_name(reader.wire))
+            return protect.scrubbed_url(text) if reader.is_url else protect.scrubbed(text)
+        case FamilyCell():
+            return protect.family(pl.col(wire_name(reader.wire)), reader.families, reader.other)
         case WallClockCell():
             return pl.col(f"local:{reader.wire}")
         case OffsetCell():
@@ -249,7 +302,7 @@ def _means_none(reader: CellReader) -> pl.Expr:
             return _in(pl.col(wire_name(wire)).cast(pl.Float64, strict=False), absent).fill_null(False)
         case IntegerCell(absent=absent) if absent:
             return _in(_whole(reader), absent).fill_null(False)
-        case InstantCell(wire=wire, open_marks=marks) if marks:
+        case InstantCell(wire=wire, open_marks=marks) | SourceClockCell(wire=wire, absent=marks) if marks:
             return pl.col(wire_name(wire)).is_in(list(marks))
     return pl.lit(False)
 

@@ -10,17 +10,27 @@ from offload_platform.quality.nested_objects import objects_sql, parsed_time, ti
 
 
 class JsonCells:
-    """Decodes JSON cells; holds one in-memory DuckDB connection, so one is needed for each thread."""
+    """Decodes JSON cells; holds one in-memory DuckDB connection, so one is needed for each thread.
+
+    It is opened for the first cell: small parts without JSON are read in the time that it takes to open one.
+    """
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect(config={"threads": 1, "memory_limit": "512MB"})
-        self._connection.execute("SET TimeZone = 'UTC'")
+        self._opened: duckdb.DuckDBPyConnection | None = None
 
     def __enter__(self) -> "JsonCells":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        if self._opened is None:
+            self._opened = duckdb.connect(config={"threads": 1, "memory_limit": "512MB"})
+            self._opened.execute("SET TimeZone = 'UTC'")
+        return self._opened
 
     def decode(self, cells: pl.Series, reader: JsonReader) -> pl.Series:
         """Values of the cells, of the same length; null where a cell is null or does not decode."""

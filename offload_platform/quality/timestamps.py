@@ -1,7 +1,7 @@
 """ISO 8601 times with an offset, read from text into instant, wall clock and offset.
 
-Deliveries mix fractions of 0, 3 and 6 digits, `Z` and `±hh:mm`, and offsets of many zones in one column (Sentiance
-samples, timestamp shapes). Nearly all are of fixed width, which is read at a quarter of the general price; what the
+Deliveries mix fractions of 0, 3 and 6 digits, `Z` and `±hh:mm`, and offsets of many zones in one column (as the
+samples of vendors show). Nearly all are of fixed width, which is read at a quarter of the general price; what the
 fixed-width reading leaves null goes through the general one.
 """
 
@@ -17,6 +17,7 @@ _OFFSETS = {"Z": 0} | {
 # Digits are spelled out, because \d also stands for the digits of other scripts.
 _DATE, _TIME = "[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}:[0-5][0-9]"
 _FIXED_WIDTH = f"^{_DATE}T{_TIME}"
+_WITHOUT_OFFSET = rf"^{_DATE}[T ]{_TIME}(?:\.[0-9]{{1,9}})?$"
 _GENERAL = (
     rf"^(?<date>{_DATE})[T ]?(?<time>{_TIME})(?:\.(?<fraction>[0-9]{{1,9}}))?"
     r"(?<zone>Z|[+-](?:0[0-9]|1[0-3]):?[0-5][0-9]|[+-]14:?00)$"
@@ -55,6 +56,17 @@ def general(text: pl.Series) -> pl.DataFrame:
     return parts.select(
         local=clock + pl.duration(microseconds=microseconds, time_unit="us"), offset=signed.cast(pl.Int16)
     )
+
+
+def source_instant(text: pl.Expr, zone: str) -> pl.Expr:
+    """The UTC instant of `YYYY-MM-DD hh:mm:ss` (a `T` and fractions may be there) on the clock of a zone.
+
+    Null for another shape and for a time that the zone's clock skips; the earlier instant of a time that it repeats.
+    """
+    clock = text.str.slice(0, 19).str.replace(" ", "T", literal=True)
+    local = clock.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False, cache=False)
+    known = pl.when(text.str.contains(_WITHOUT_OFFSET)).then(local)
+    return known.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 
 def instant(local: pl.Expr, offset: pl.Expr) -> pl.Expr:

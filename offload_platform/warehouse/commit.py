@@ -19,7 +19,8 @@ from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Choice
 from offload_platform.landing.staging import StagedDelivery, StagedPart
 from offload_platform.quality.arrow import ArrowStream
-from offload_platform.warehouse.ops import ensure_ops, insert_ops
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse.ops import OF_TYPE, ensure_ops, insert_ops
 from offload_platform.warehouse.recognition import PLACE, recognise, span_of
 from offload_platform.warehouse.sql import fetched, quoted
 from offload_platform.warehouse.storage import keep_hashes, note_changed, rows_table, sightings_table
@@ -28,6 +29,7 @@ from offload_platform.warehouse.views import ensure_tables
 
 _ROWS_PER_INSERT = 122_880
 _BYTES_PER_INSERT = 64 << 20
+_INSTANT = timedelta(microseconds=1)
 
 
 class Unbalanced(Exception):
@@ -44,11 +46,16 @@ class Partition:
     start: datetime
     end: datetime
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether each delivery in it counts, and not the newest alone."""
+        return vendor_named(self.contract.vendor).layout.families[self.contract.family].add_up
+
     def replaced_by(self, delivery: Delivery) -> "Partition":
-        """The slice that a delivery takes the place of: the whole, or of a register the same version alone."""
-        if self.contract.content is not Content.REGISTER:
+        """The slice that a delivery takes the place of: the whole, or the same delivery alone where others stay."""
+        if self.contract.content is not Content.REGISTER and not self.adds_up:
             return self
-        return replace(self, start=delivery.stamp, end=delivery.stamp + timedelta(microseconds=1))
+        return replace(self, start=delivery.stamp, end=delivery.stamp + _INSTANT)
 
     @property
     def account(self) -> list[Any]:
@@ -65,20 +72,66 @@ def replace_partition(
         Unbalanced: rows in the tables differ from rows staged.
     """
     with transaction(connection):
-        ensure_ops(connection)
-        ensure_tables(connection, partition.contract)
-        keep_hashes(connection)
-        first_loaded = _first_loaded(connection, partition)
-        part_numbers = _part_numbers(connection, partition, staged)
-        _clear(connection, partition)
-        _insert_rows(connection, partition, staged, part_numbers)
-        for part in staged.parts:
-            _insert_quarantine(connection, partition, staged.delivery, part)
-            _insert_drift(connection, partition, staged.delivery, part)
-        _insert_ledger(connection, partition, choice, staged, first_loaded)
-        _insert_receipt(connection, partition, staged.delivery, run_id)
-        note_changed(connection, partition.feed, partition.contract, staged.delivery.stamp)
-        _prove(connection, partition, staged)
+        _prepare(connection, partition.contract)
+        _replace(connection, partition, choice, staged, run_id)
+
+
+def add_deliveries(
+    connection: duckdb.DuckDBPyConnection,
+    partition: Partition,
+    choice: Choice,
+    staged: Sequence[StagedDelivery],
+    run_id: str,
+) -> None:
+    """Put staged deliveries beside the others of a partition, each in the place of its own old version; all or nothing.
+
+    Raises:
+        Unbalanced: rows in the tables differ from rows staged.
+    """
+    with transaction(connection):
+        _prepare(connection, partition.contract)
+        for one in staged:
+            own = partition.replaced_by(one.delivery)
+            _clear_elsewhere(connection, own, one)
+            _replace(connection, own, choice, one, run_id)
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    ensure_ops(connection)
+    ensure_tables(connection, contract)
+    keep_hashes(connection)
+
+
+def _replace(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, choice: Choice, staged: StagedDelivery, run_id: str
+) -> None:
+    first_loaded = _first_loaded(connection, partition)
+    part_numbers = _part_numbers(connection, partition, staged)
+    _clear(connection, partition)
+    _insert_rows(connection, partition, staged, part_numbers)
+    for part in staged.parts:
+        _insert_quarantine(connection, partition, staged.delivery, part)
+        _insert_drift(connection, partition, staged.delivery, part)
+    _insert_ledger(connection, partition, choice, staged, first_loaded)
+    _insert_receipt(connection, partition, staged.delivery, run_id)
+    note_changed(connection, partition.feed, partition.contract, staged.delivery.stamp)
+    _prove(connection, partition, staged)
+
+
+def _clear_elsewhere(connection: duckdb.DuckDBPyConnection, partition: Partition, staged: StagedDelivery) -> None:
+    """Forget what objects held under other stamps: the feed's time zone was another one when they were loaded."""
+    contract = partition.contract
+    found = fetched(
+        connection,
+        f"SELECT DISTINCT delivery_stamp FROM store.parts WHERE {OF_TYPE} AND delivery_stamp <> ? "
+        "AND list_contains(?, object_key)",
+        [
+            *(partition.feed, contract.vendor, contract.offload_type, staged.delivery.stamp),
+            [part.part.key for part in staged.parts],
+        ],
+    )
+    for (stamp,) in found:
+        _clear(connection, replace(partition, start=stamp, end=stamp + _INSTANT))
 
 
 def _part_numbers(
@@ -105,6 +158,9 @@ def _clear(connection: duckdb.DuckDBPyConnection, partition: Partition) -> None:
     contract = partition.contract
     of_slice = "WHERE feed = ? AND delivery_stamp >= ? AND delivery_stamp < ? AND vendor = ? AND offload_type = ?"
     account = [partition.feed, partition.start, partition.end, contract.vendor, contract.offload_type]
+    # Whatever was loaded or considered has a line there; most deliveries that add up are new.
+    if not fetched(connection, f"SELECT 1 FROM ops.ledger {of_slice} LIMIT 1", account):
+        return
     for (stamp,) in fetched(connection, f"SELECT DISTINCT delivery_stamp FROM store.parts {of_slice}", account):
         note_changed(connection, partition.feed, contract, stamp, has_lost_rows=True)
     connection.execute(
@@ -145,8 +201,8 @@ def _insert_rows(
                 f"FROM rows POSITIONAL JOIN (FROM incoming WHERE {PLACE} BETWEEN ? AND ?) AS hashed WHERE is_new",
                 [partition.feed, delivery.app_id, *stamped, batch[PLACE][0], batch[PLACE][-1]],
             )
-        if contract.event_time:
-            events[part_no] += span_of(batch[contract.event_time])
+        if contract.fixed_event_time:
+            events[part_no] += span_of(batch[contract.fixed_event_time])
         if contract.subject:
             subjects = pl.concat([subjects, batch[contract.subject].unique()]).unique()
     account = [partition.feed, contract.vendor, contract.offload_type]
@@ -228,7 +284,7 @@ def _insert_ledger(
     first_loaded: dict[tuple[str, str, str], datetime],
 ) -> None:
     now = datetime.now(UTC)
-    version = partition.contract.version
+    version = staged.reading.version(partition.contract)
     for part in staged.parts:
         stored = part.part.stored
         insert_ops(

@@ -3,19 +3,25 @@
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import duckdb
 
 from offload_platform.contracts.contract import Content
-from offload_platform.contracts.deliveries import Delivery
+from offload_platform.contracts.deliveries import Delivery, combined
 from offload_platform.landing.deliveries import Choice, choose, discover
 from offload_platform.landing.errors import LandingError
-from offload_platform.landing.staging import StagedDelivery, stage
+from offload_platform.landing.pseudonyms import reading_of
+from offload_platform.landing.staging import StagedDelivery, stage, stage_each
 from offload_platform.landing.store import DeliveryStore
+from offload_platform.quality.reading import Reading
+from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.commit import Partition, replace_partition
+from offload_platform.warehouse.commit import Partition, add_deliveries, replace_partition
 from offload_platform.warehouse.files import WarehouseFiles
-from offload_platform.warehouse.measures import Measures, measure
+from offload_platform.warehouse.ledger import not_loaded
+from offload_platform.warehouse.measures import Measures, PartAccount, measure
+from offload_platform.warehouse.pseudonyms import check_key
 from offload_platform.warehouse.strike import strike
 
 Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
@@ -27,12 +33,38 @@ class NothingToLoad(LandingError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A finished load, and the figures of what it has left in the warehouse."""
+    """A finished load, and the figures of what it has left in the warehouse.
+
+    Where deliveries add up, `delivery` stands for all of the partition and `staged` for those that were new or changed;
+    `refused` says what was wrong with others, which are not loaded.
+    """
 
     partition: Partition
     delivery: Delivery
     staged: StagedDelivery
     measures: Measures
+    refused: tuple[LandingError, ...] = ()
+
+    @property
+    def rows_in(self) -> int:
+        """Rows in all that the partition holds."""
+        return self.staged.rows_in + sum(part.rows_in for part in self._before)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows of the partition that are set aside."""
+        return self.staged.quarantined + sum(part.rows_quarantined for part in self._before)
+
+    @property
+    def erased(self) -> int:
+        """Rows of the partition that are of erased persons."""
+        return self.staged.erased + sum(part.rows_erased for part in self._before)
+
+    @property
+    def _before(self) -> list[PartAccount]:
+        """The parts that were loaded before, and stand."""
+        staged = {part.part.key for part in self.staged.parts}
+        return [part for part in self.measures.parts if part.object_key not in staged] if self.partition.adds_up else []
 
 
 def load_partition(
@@ -44,7 +76,9 @@ def load_partition(
     on_progress: Callable[[int], None] = lambda _: None,
     on_staged: Callable[[StagedDelivery], None] = lambda _: None,
 ) -> Loaded:
-    """Load the newest complete delivery of a partition. The writer lock is held for the commit and its measures alone.
+    """Load the newest complete delivery of a partition; where deliveries add up, all that are new or changed.
+
+    The writer lock is held for the commit and its measures alone, and for a look at what is loaded.
 
     `on_progress` is told the stored bytes of each finished part; `on_staged` sees the staged files before they go.
 
@@ -53,9 +87,12 @@ def load_partition(
         LandingError: a part cannot be fetched or trusted, or it cannot be told who is erased; the partition keeps its
             old rows.
     """
+    reading = reading_of(store.feed, partition.contract)
     choice = find_deliveries(store, partition)
     if choice.chosen is None:
         raise NothingToLoad(_why_nothing(partition, choice))
+    if partition.adds_up:
+        return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
     with files.staging_folder() as folder:
         staged = stage(store, choice.chosen, partition.contract, folder, on_progress)
         on_staged(staged)
@@ -63,15 +100,46 @@ def load_partition(
         with writing() as connection:
             # Under the lock, so that nobody is erased between this and the commit.
             staged = strike(connection, staged)
+            check_key(connection, reading.key)
             replace_partition(connection, replaced, choice, staged, run_id)
             # Before the lock is given back, so that the figures are of this load and no other.
             measures = measure(connection, store.feed, replaced, choice.chosen)
     return Loaded(partition, choice.chosen, staged, measures)
 
 
+def _add(
+    store: DeliveryStore,
+    partition: Partition,
+    choice: Choice,
+    reading: Reading,
+    files: WarehouseFiles,
+    writing: Writing,
+    run_id: str,
+    on_progress: Callable[[int], None],
+    on_staged: Callable[[StagedDelivery], None],
+) -> Loaded:
+    """Load what is new or changed of deliveries that add up; one that cannot be read does not keep out the others."""
+    contract, whole = partition.contract, combined(choice.counting)
+    with writing() as connection:
+        check_key(connection, reading.key)
+        new = not_loaded(connection, partition.feed, contract, choice.counting, reading.version(contract))
+    with files.staging_folder() as folder:
+        staged, refused = stage_each(store, new, contract, folder, on_progress)
+        for one in staged:
+            on_staged(one)
+        if refused and not staged:
+            raise refused[0]
+        with writing() as connection:
+            staged = [strike(connection, one) for one in staged]
+            add_deliveries(connection, partition, choice, staged, run_id)
+            measures = measure(connection, store.feed, partition, whole)
+    together = StagedDelivery(whole, contract, tuple(part for one in staged for part in one.parts), reading)
+    return Loaded(partition, whole, together, measures, tuple(refused))
+
+
 def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:
     """What the feed's root holds for a partition now."""
-    layout = vendor_named(store.feed.vendor).layout
+    layout = store.feed.layout
     offload_type = partition.contract.offload_type
 
     def belongs(key: str) -> bool:
@@ -82,9 +150,19 @@ def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:
             and (placement.stamp is None or partition.start <= placement.stamp < partition.end)
         )
 
-    folders = folders_of(partition, store.list_folders())
+    folders = folders_by_name(store.feed, partition)
+    if folders is None:
+        folders = folders_of(partition, store.list_folders())
     discovery = discover(store.feed, store.list_objects(folders, identify=belongs))
-    return choose([d for d in discovery.of_type(offload_type) if partition.start <= d.stamp < partition.end])
+    found = [d for d in discovery.of_type(offload_type) if partition.start <= d.stamp < partition.end]
+    return choose(found, add_up=partition.adds_up)
+
+
+def folders_by_name(feed: Feed, partition: Partition) -> list[str] | None:
+    """The folders of a partition's deliveries where their names follow from its days; None where they are listed."""
+    last = partition.end - timedelta(microseconds=1)
+    first_day, last_day = (moment.astimezone(feed.zone).date() for moment in (partition.start, last))
+    return feed.layout.folders_between(first_day, last_day)
 
 
 def folders_of(partition: Partition, folders: Iterable[str]) -> list[str]:

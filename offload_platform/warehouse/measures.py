@@ -14,15 +14,18 @@ import duckdb
 
 from offload_platform.contracts.contract import Content, Contract, Reference
 from offload_platform.contracts.deliveries import Delivery
+from offload_platform.quality.drift import Drift, DriftKind
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
+from offload_platform.warehouse.ops import OF_TYPE
 from offload_platform.warehouse.sql import quoted
 from offload_platform.warehouse.views import delivered_view
 
 _EXAMPLES = 5
 _PLACES_OF_AN_EXAMPLE = 10
 _MINUTES_OF_A_DAY = 1440
+_INSTANT = timedelta(microseconds=1)
 _IN_SLICE = "feed = ? AND delivery_stamp >= ? AND delivery_stamp < ?"
 
 
@@ -111,6 +114,15 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Deliveries in a row that did not come where they come every few minutes: how many, and those on both sides."""
+
+    after: datetime
+    before: datetime
+    missing: int
+
+
+@dataclass(frozen=True)
 class Link:
     """A reference between two offload types that a feed delivers."""
 
@@ -137,7 +149,9 @@ class Measures:
     """The figures of one load.
 
     `lags` are those of an increment; `newest_event_days` is by how many days the newest event of any other delivery is
-    older than its stamp, below zero for an event after it. Both are None where no row has an event time.
+    older than its stamp, below zero for an event after it. Both are None where no row has an event time. `drift` is all
+    that the slice shows beside its contract, `gaps` are those before each of its deliveries, longest first, where
+    deliveries add up.
     """
 
     parts: tuple[PartAccount, ...]
@@ -146,6 +160,8 @@ class Measures:
     newest_event_days: float | None
     volume: Volume
     coverages: tuple[Coverage, ...]
+    drift: tuple[Drift, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 def links_of(feed: Feed, contract: Contract) -> tuple[Link, ...]:
@@ -178,8 +194,39 @@ def measure(connection: duckdb.DuckDBPyConnection, feed: Feed, replaced: Partiti
             sum(part.in_table for part in parts),
             _earlier_rows(connection, replaced, delivery, thresholds.volume.trailing),
         ),
-        coverages=tuple(_coverage(connection, feed, link, delivery.stamp) for link in links_of(feed, contract)),
+        coverages=tuple(_coverage(connection, feed, link, replaced, delivery) for link in links_of(feed, contract)),
+        drift=_drift(connection, replaced),
+        gaps=_gaps(connection, replaced, feed.period(contract.family)) if replaced.adds_up else (),
     )
+
+
+def _drift(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[Drift, ...]:
+    found = connection.execute(
+        f"SELECT kind, column_name, detail, row_count FROM ops.drift WHERE {_IN_SLICE} AND vendor = ? "
+        "AND offload_type = ? ORDER BY ALL",
+        [*_slice(replaced), replaced.contract.vendor, replaced.contract.offload_type],
+    ).fetchall()
+    return tuple(Drift(DriftKind(kind), *said) for kind, *said in found)
+
+
+def _gaps(connection: duckdb.DuckDBPyConnection, replaced: Partition, period: timedelta) -> tuple[Gap, ...]:
+    """Gaps between deliveries, from the last one before the slice on; what comes after the newest may yet come."""
+    found = connection.execute(
+        f"""
+        WITH stamps AS (
+            SELECT DISTINCT delivery_stamp AS stamp FROM ops.ledger
+            WHERE {OF_TYPE} AND status IN ('loaded', 'expired') AND delivery_stamp < ?
+        ),
+        spans AS (SELECT lag(stamp) OVER (ORDER BY stamp) AS after, stamp AS before FROM stamps)
+        SELECT after, before, round((epoch(before) - epoch(after)) / ?)::BIGINT - 1 AS missing
+        FROM spans WHERE before >= ? AND missing > 0 ORDER BY missing DESC, before
+        """,
+        [
+            *(replaced.feed, replaced.contract.vendor, replaced.contract.offload_type),
+            *(replaced.end, period.total_seconds(), replaced.start),
+        ],
+    ).fetchall()
+    return tuple(Gap(*row) for row in found)
 
 
 def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[PartAccount, ...]:
@@ -214,7 +261,8 @@ def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[
 def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repeats:
     """Rows whose key has the hash of another's are few; only they are compared, key by key and column by column."""
     table = delivered_view(replaced.contract)
-    key = ", ".join(quoted(name) for name in replaced.contract.key)
+    # Of a slice of several deliveries, a key may stand in each.
+    key = ", ".join(quoted(name) for name in dict.fromkeys((*replaced.contract.key, "delivery_stamp")))
     # DuckDB gives NULL, [] and [NULL] one hash; their JSON differs.
     content = ", ".join(
         f"to_json({quoted(c.name)})" if c.dtype.is_nested() else quoted(c.name)
@@ -298,6 +346,19 @@ def _newest_event_days(connection: duckdb.DuckDBPyConnection, replaced: Partitio
 def _earlier_rows(
     connection: duckdb.DuckDBPyConnection, replaced: Partition, delivery: Delivery, trailing: int
 ) -> tuple[int, ...]:
+    if replaced.adds_up:
+        # A day that is not over is compared with the same hours of the days before.
+        found = connection.execute(
+            "SELECT coalesce(sum(rows_loaded) FILTER "
+            "(86400 - (epoch(?::TIMESTAMPTZ) - epoch(delivery_stamp) - 1) % 86400 - 1 <= ?), 0)::BIGINT "
+            "FROM ops.ledger WHERE feed = ? AND offload_type = ? AND status IN ('loaded', 'expired') "
+            'AND delivery_stamp < ? GROUP BY "partition" ORDER BY max(delivery_stamp) DESC LIMIT ?',
+            [
+                *(replaced.start, (delivery.stamp - replaced.start).total_seconds()),
+                *(replaced.feed, delivery.offload_type, replaced.start, trailing),
+            ],
+        ).fetchall()
+        return tuple(rows for (rows,) in found)
     found = connection.execute(
         "SELECT sum(rows_loaded)::BIGINT FROM ops.ledger WHERE feed = ? AND offload_type = ? "
         "AND status IN ('loaded', 'expired') AND delivery_stamp < ? "
@@ -307,9 +368,14 @@ def _earlier_rows(
     return tuple(rows for (rows,) in found)
 
 
-def _coverage(connection: duckdb.DuckDBPyConnection, feed: Feed, link: Link, stamp: datetime) -> Coverage:
-    first = stamp - timedelta(days=link.reference.days)
-    if unjudged := _why_unjudged(connection, feed, link, first, stamp):
+def _coverage(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, link: Link, replaced: Partition, delivery: Delivery
+) -> Coverage:
+    begin, stamp = replaced.start if replaced.adds_up else delivery.stamp, delivery.stamp
+    first = begin - timedelta(days=link.reference.days)
+    # Of deliveries that add up, the first need not come at the first minute of its day.
+    back_from = first + timedelta(days=1) - _INSTANT if replaced.adds_up else first
+    if unjudged := _why_unjudged(connection, feed, link, (first, back_from), (begin, stamp)):
         return Coverage(link, unjudged=unjudged)
     # Nine weeks of another type may be many rows: their hashes are joined in half the time of their texts.
     hashed = f"hash({', '.join(quoted(name) for name in link.reference.columns)}) AS refers_to"
@@ -317,33 +383,39 @@ def _coverage(connection: duckdb.DuckDBPyConnection, feed: Feed, link: Link, sta
     [(rows, uncovered)] = connection.execute(
         f"""
         WITH referring AS (
-            SELECT {hashed} FROM {delivered_view(link.referring)} WHERE feed = ? AND delivery_stamp = ? AND {given}
+            SELECT {hashed} FROM {delivered_view(link.referring)}
+            WHERE feed = ? AND delivery_stamp BETWEEN ? AND ? AND {given}
         ),
         referred AS (
             SELECT {hashed} FROM {delivered_view(link.referred)} WHERE feed = ? AND delivery_stamp BETWEEN ? AND ?
         )
         SELECT (SELECT count(*) FROM referring), (SELECT count(*) FROM referring ANTI JOIN referred USING (refers_to))
         """,
-        [feed.name, stamp, feed.name, first, stamp],
+        [feed.name, begin, stamp, feed.name, first, stamp],
     ).fetchall()
     return Coverage(link, rows, uncovered)
 
 
 def _why_unjudged(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, link: Link, first: datetime, stamp: datetime
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    link: Link,
+    back_to_one_of: tuple[datetime, datetime],
+    referring_in: tuple[datetime, datetime],
 ) -> str | None:
+    (first, latest_first), (begin, stamp) = back_to_one_of, referring_in
     referring, referred = link.referring.offload_type, link.referred.offload_type
     [(is_loaded, back_to)] = connection.execute(
-        "SELECT coalesce(bool_or(offload_type = ? AND delivery_stamp = ?), false), "
+        "SELECT coalesce(bool_or(offload_type = ? AND delivery_stamp BETWEEN ? AND ?), false), "
         "min(delivery_stamp) FILTER (offload_type = ? AND delivery_stamp BETWEEN ? AND ?) "
         "FROM ops.ledger WHERE feed = ? AND status = 'loaded'",
-        [referring, stamp, referred, first, stamp, feed.name],
+        [referring, begin, stamp, referred, first, stamp, feed.name],
     ).fetchall()
     if not is_loaded:
         return f"{referring} of {stamp:%Y-%m-%d} is not loaded"
     if back_to is None:
         return f"nothing of {referred} is loaded from {first:%Y-%m-%d} to {stamp:%Y-%m-%d}"
-    if back_to > first:
+    if back_to > latest_first:
         return f"{referred} is loaded from {back_to:%Y-%m-%d} on, and needed from {first:%Y-%m-%d} on"
     return None
 

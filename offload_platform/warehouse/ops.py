@@ -15,7 +15,7 @@ _PARTITION: Mapping[str, tuple[str, str]] = {
 }
 _DELIVERY: Mapping[str, tuple[str, str]] = {
     **_PARTITION,
-    "app_id": ("VARCHAR", "App id of the delivery."),
+    "app_id": ("VARCHAR", "App id of the delivery; null at a vendor that has none."),
     "delivery_stamp": ("TIMESTAMPTZ", "Time in the name of the delivery's folder (UTC)."),
 }
 
@@ -53,7 +53,10 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
                 "MAP(VARCHAR, BIGINT)",
                 "Quarantined rows by reason; a row with two reasons counts under both.",
             ),
-            "contract_version": ("VARCHAR", "Version of the contract that the part was read with."),
+            "contract_version": (
+                "VARCHAR",
+                "Version of the contract, and of what the feed adds to it, that the part was read with.",
+            ),
             "loaded_at": ("TIMESTAMPTZ", "When this version of the part was first loaded with this contract (UTC)."),
             "last_modified": ("TIMESTAMPTZ", "When the store last saw the part change (UTC); no part of any identity."),
             "rows_erased": ("BIGINT", "Rows of erased persons, which are kept nowhere."),
@@ -152,6 +155,13 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "versions": ("BIGINT", "Versions that were removed from the history."),
             "quarantined": ("BIGINT", "Rows that were removed from ops.quarantine."),
             "receipt": ("VARCHAR", "The signed receipt, as JSON."),
+        },
+    ),
+    "pseudonym_key": (
+        "Which key the pseudonyms of this warehouse are made with, without saying the key: one row.",
+        {
+            "key_check": ("VARCHAR", "HMAC-SHA256 of a constant: tells whether a key is the one."),
+            "since": ("TIMESTAMPTZ", "When the first pseudonyms were made (UTC)."),
         },
     ),
     "contracts": (

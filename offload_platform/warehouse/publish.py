@@ -62,6 +62,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
         PublishFailed: the new file cannot be read, or holds other rows than the build file.
     """
     started = time.monotonic()
+    ensure_ops(connection)
     merged, held = tuple(merge(connection, feeds)), tuple(held_deliveries(connection))
     too_old = too_old_to_merge(connection)
     vendors = _loaded_vendors(connection)

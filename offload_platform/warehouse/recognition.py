@@ -85,8 +85,8 @@ def _hash(
             f"FROM (SELECT *{stamped} FROM rows)",
             stamp,
         )
-        if contract.event_time:
-            events += span_of(batch[contract.event_time])
+        if contract.fixed_event_time:
+            events += span_of(batch[contract.fixed_event_time])
     return (min(events), max(events)) if events else None
 
 
@@ -105,7 +105,7 @@ def _compare(
 ) -> pl.DataFrame:
     """Recognise the first of equal rows in a bucket; returns the others, with the place of the first."""
     # Rows of other times need not be looked at.
-    near = f"AND {quoted(contract.event_time)} BETWEEN ? AND ?" if contract.event_time and between else ""
+    near = f"AND {quoted(contract.fixed_event_time)} BETWEEN ? AND ?" if contract.fixed_event_time and between else ""
     known = f"FROM {rows_table(contract)} WHERE feed = ? AND {in_bucket} {near}"
     connection.execute(
         f"""

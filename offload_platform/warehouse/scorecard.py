@@ -244,8 +244,10 @@ class _Scoring:
             rows_loaded=found.rows_loaded,
             rows_quarantined=found.rows_quarantined,
             drift=self._account.drift.get(stamp, 0),
-            # Each version of a register is a delivery of its own.
-            redeliveries=0 if is_register else max(self._account.versions.get(found.partition, 1) - 1, 0),
+            # Each version of a register is a delivery of its own, and so is each that adds up.
+            redeliveries=0
+            if is_register or self._feed.adds_up(self._contract.family)
+            else max(self._account.versions.get(found.partition, 1) - 1, 0),
             compared=taken_back.compared if taken_back else None,
             withdrawn=taken_back.withdrawn if taken_back else None,
         )
@@ -253,9 +255,8 @@ class _Scoring:
     def _not_loaded(self, expected: Expected, stamp: datetime) -> ScoredDelivery:
         period = period_of(self._feed, self._contract.family, stamp)
         newer = [s for s in (*self._account.loaded, *self._complete) if s > stamp]
-        is_replaced = self._contract.content is not Content.REGISTER and any(
-            period_of(self._feed, self._contract.family, s) == period for s in newer
-        )
+        stays = self._contract.content is Content.REGISTER or self._feed.adds_up(self._contract.family)
+        is_replaced = not stays and any(period_of(self._feed, self._contract.family, s) == period for s in newer)
         delivery = self._complete.get(stamp)
         return replace(
             self._scorable(expected, Outcome.REPLACED if is_replaced else Outcome.NOT_LOADED),

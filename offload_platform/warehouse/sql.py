@@ -32,6 +32,8 @@ def sql_type(dtype: pl.DataType | type[pl.DataType]) -> str:
             return "STRUCT(" + ", ".join(f"{quoted(f.name)} {sql_type(f.dtype)}" for f in dtype.fields) + ")"  # type: ignore[arg-type]
         case pl.Datetime():
             return "TIMESTAMPTZ" if dtype.time_zone else "TIMESTAMP"
+        case pl.Decimal():
+            return f"DECIMAL({dtype.precision},{dtype.scale})"
     return {
         pl.String: "VARCHAR",
         pl.Boolean: "BOOLEAN",

@@ -2,8 +2,9 @@
 
 Deliveries are observations, ordered by their stamps. What a row is about is observed by each delivery that holds it,
 and observed as absent by each snapshot that should hold it and does not: one in which its subject is present, and whose
-window reaches back to it. Equal observations in a row are one version. Deliveries are compared as sets, and load times
-play no part, so every order of loads gives the same versions.
+window reaches back to it. Equal observations in a row are one version. Where a contract says when a row was last
+changed, an observation of an earlier change than one before it says nothing. Deliveries are compared as sets, and load
+times play no part, so every order of loads gives the same versions.
 
 Only what a new or changed delivery can touch is worked out again, from the first such delivery on: what held before it
 stands. It is worked out in buckets of keys, one after the other, so that memory does not grow with the deliveries.
@@ -42,7 +43,7 @@ class Versions:
             self.connection.execute("INSERT INTO left_out VALUES (?)", [stamp])
         names = ["left_out", *self._create(self._deliveries())]
         versions = versions_table(self.contract)
-        buckets = 1 + self._rows() // _ROWS_PER_BUCKET
+        buckets = 1 + self._size() // _ROWS_PER_BUCKET
         for bucket in range(buckets):
             names += self._create(self._steps(f"hash(key_id) % {buckets} = {bucket}"))
             self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
@@ -60,14 +61,19 @@ class Versions:
             names.append(name)
         return names
 
-    def _rows(self) -> int:
+    def _size(self) -> int:
         """Rows that are looked at, or deliveries of them where these are more."""
-        rows = f"SELECT count(*) FROM {rows_table(self.contract)} AS r WHERE {self._in_reach}"
         sighted = (
             f"SELECT count(*) FROM {sightings_table(self.contract)} WHERE part_no IN (SELECT part_no FROM looked_at)"
         )
-        [(count,)] = self._execute(f"SELECT greatest(({rows}), ({sighted}))").fetchall()
-        return int(count)
+        rows = f"SELECT count(*) FROM {rows_table(self.contract)} AS r WHERE {self._in_reach}"
+        counted = [sighted] if self._only_adds else [sighted, rows]
+        return max(int(self._execute(sql).fetchall()[0][0]) for sql in counted)
+
+    @property
+    def _only_adds(self) -> bool:
+        """Whether a delivery says nothing of what it lacks, so that it touches no more than it holds."""
+        return self.contract.content is Content.INCREMENT and self.contract.window is None
 
     def begun(self) -> dict[str, int]:
         """Versions that begin with the deliveries that are merged, by change kind."""
@@ -103,11 +109,7 @@ class Versions:
         )
 
     def _steps(self, in_bucket: str) -> Iterator[tuple[str, str]]:
-        yield (
-            "candidates",
-            f"SELECT row_no, key_id, content_hash, {self._subject} AS subject, {self._event_at} AS event_at "
-            f"FROM {rows_table(self.contract)} AS r WHERE {self._in_reach} AND {in_bucket}",
-        )
+        yield "candidates", self._candidates(in_bucket)
         yield (
             "sighted",
             f"SELECT row_no, part_no, line FROM {sightings_table(self.contract)} JOIN candidates USING (row_no) "
@@ -141,7 +143,11 @@ class Versions:
 
     @property
     def _event_at(self) -> str:
-        return quoted(self.contract.event_time) if self.contract.event_time else "NULL::TIMESTAMPTZ"
+        return quoted(self.contract.fixed_event_time) if self.contract.fixed_event_time else "NULL::TIMESTAMPTZ"
+
+    @property
+    def _changed_at(self) -> str:
+        return quoted(self.contract.changed_at) if self.contract.changed_at else "NULL::TIMESTAMPTZ"
 
     @property
     def _in_reach(self) -> str:
@@ -151,7 +157,7 @@ class Versions:
     @property
     def _near(self) -> str:
         """Condition on rows: that an unmerged delivery may hold or lack what they are about."""
-        if self.contract.event_time is None:
+        if self.contract.fixed_event_time is None:
             return "true"
         reach = self.contract.window.reach if self.contract.window else None
         back = f"$first - {_interval(reach)}" if reach else "NULL"
@@ -178,6 +184,24 @@ class Versions:
                 FROM ops.quarantine WHERE {self._ours} AND delivery_stamp >= $first
             ) ON stamp = delivery_stamp AND word = subject
             WHERE feed = $feed AND vendor = $vendor AND offload_type IN ({witnesses})
+        """
+
+    def _candidates(self, in_bucket: str) -> str:
+        """Rows that may be about what an unmerged delivery holds or lacks."""
+        rows = f"{rows_table(self.contract)} AS r"
+        held = f"""
+            SEMI JOIN (
+                SELECT key_id FROM {rows} JOIN {sightings_table(self.contract)} USING (row_no) WHERE part_no IN (
+                    SELECT part_no FROM looked_at SEMI JOIN unmerged USING (seen_at)
+                )
+                UNION ALL SELECT key_id FROM {rows} JOIN {versions_table(self.contract)} USING (row_no)
+                WHERE r.feed = $feed AND known_from IN (FROM unmerged)
+            ) USING (key_id)
+        """
+        return f"""
+            SELECT row_no, key_id, content_hash, {self._subject} AS subject, {self._event_at} AS event_at,
+                {self._changed_at} AS changed_at
+            FROM {rows} {held if self._only_adds else ""} WHERE {self._in_reach} AND {in_bucket}
         """
 
     def _touched(self) -> str:
@@ -218,7 +242,7 @@ class Versions:
     def _held_before(self) -> str:
         """The version of everything touched that held when the first unmerged delivery came."""
         return f"""
-            SELECT key_id, row_no, subject, event_at, change_kind, known_from, known_to, part_no, line
+            SELECT key_id, row_no, subject, event_at, changed_at, change_kind, known_from, known_to, part_no, line
             FROM {versions_table(self.contract)} JOIN touched USING (row_no)
             WHERE known_from < $first AND (known_to IS NULL OR known_to >= $first)
         """
@@ -234,23 +258,41 @@ class Versions:
     def _seen(self) -> str:
         """What deliveries hold, from the first unmerged one on: one row for each thing and delivery."""
         # Few are repeated in a delivery, and to order them all would cost more than all the rest.
-        return """
+        if self.contract.changed_at:
+            counts_first, latest = "changed_at DESC, object_key DESC, line DESC", self._latest_change()
+        else:
+            counts_first, latest = "content_hash DESC, object_key, line", "true"
+        return f"""
             WITH observations AS (
-                SELECT key_id, seen_at, row_no, content_hash, subject, event_at, part_no, object_key, line
+                SELECT key_id, seen_at, row_no, content_hash, subject, event_at, changed_at, part_no, object_key, line
                 FROM sighted JOIN (FROM looked_at SEMI JOIN counted USING (seen_at)) USING (part_no)
                 JOIN touched USING (row_no)
             ),
             once AS (
                 SELECT key_id, seen_at, count(*) AS times, any_value(row_no) AS row_no, any_value(subject) AS subject,
-                    any_value(event_at) AS event_at, any_value(part_no) AS part_no, any_value(line) AS line
+                    any_value(event_at) AS event_at, any_value(changed_at) AS changed_at, any_value(part_no) AS part_no,
+                    any_value(line) AS line
                 FROM observations GROUP BY key_id, seen_at
             ),
             repeated AS (
-                SELECT DISTINCT ON (key_id, seen_at) key_id, seen_at, row_no, subject, event_at, part_no, line
+                SELECT DISTINCT ON (key_id, seen_at) key_id, seen_at, row_no, subject, event_at, changed_at, part_no,
+                    line
                 FROM observations SEMI JOIN (FROM once WHERE times > 1) USING (key_id, seen_at)
-                ORDER BY key_id, seen_at, content_hash DESC, object_key, line
+                ORDER BY key_id, seen_at, {counts_first}
+            ),
+            said AS (SELECT * EXCLUDE (times) FROM once WHERE times = 1 UNION ALL BY NAME FROM repeated)
+            SELECT key_id, seen_at, row_no, subject, event_at, part_no, line FROM said WHERE {latest}
+        """
+
+    def _latest_change(self) -> str:
+        """Condition on what deliveries say: that no delivery before told a later change of the same."""
+        return """
+            (key_id, seen_at) IN (
+                SELECT key_id, seen_at FROM (
+                    SELECT key_id, seen_at, changed_at FROM said
+                    UNION ALL SELECT key_id, $before::TIMESTAMPTZ, changed_at FROM held_before
+                ) QUALIFY changed_at >= max(changed_at) OVER (PARTITION BY key_id ORDER BY seen_at)
             )
-            SELECT * EXCLUDE (times) FROM once WHERE times = 1 UNION ALL BY NAME FROM repeated
         """
 
     def _absent(self) -> str:

@@ -16,7 +16,7 @@ from offload_platform.warehouse.storage import ensure_storage, rows_table, sight
 
 _FEED: Mapping[str, tuple[str, str]] = {
     "feed": ("VARCHAR", "Feed that delivered the row, as named in the configuration."),
-    "app_id": ("VARCHAR", "App id of the delivery at the vendor."),
+    "app_id": ("VARCHAR", "App id of the delivery at the vendor; null where there are none."),
 }
 _PLACE: Mapping[str, tuple[str, str]] = {
     "object_key": ("VARCHAR", "Object that held the row, relative to the feed's root."),

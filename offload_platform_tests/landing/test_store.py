@@ -147,6 +147,13 @@ def feed_on(feed_of: MakeFeed) -> MakeFeed:
     return make
 
 
+def test_a_bucket_of_the_usual_store_is_opened_without_an_endpoint(
+    server: ObjectStoreServer, feed_on: MakeFeed
+) -> None:
+    feed = feed_on(server.url).model_copy(update={"endpoint_url": None})
+    assert DeliveryStore(feed).feed.endpoint_url is None
+
+
 def test_bucket_is_listed_and_fetched_with_the_vendors_restricted_key(
     server: ObjectStoreServer, feed_on: MakeFeed, tmp_path: Path
 ) -> None:

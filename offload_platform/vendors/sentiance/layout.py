@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from offload_platform.contracts.deliveries import Family, Part, Placement, Role
+from offload_platform.contracts.deliveries import Family, Layout, Part, Placement, Role
 
 LIFESTYLE = "lifestyle"
 DRIVING = "driving"
@@ -31,7 +31,7 @@ _MAPPING_FILE = re.compile(r"(?:[^/]+/)*_mapping/(?:[0-9a-f]{24}/)?user_external
 _LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:__MACOSX/|\._|\.DS_Store$|_temporary/|_committed_|_started_|[^/]*\.crc$)")
 
 
-class SentianceLayout:
+class SentianceLayout(Layout):
     """The layout of a client's root folder, one or more app ids below it."""
 
     families: Mapping[str, Family] = {
@@ -76,9 +76,9 @@ class SentianceLayout:
         """Leftovers of archivers and of the vendor's job framework."""
         return _LEFT_BY_TOOLS.search(key) is not None
 
-    def check_app_id(self, app_id: str) -> str | None:
+    def check_app_id(self, app_id: str | None) -> str | None:
         """An app id is 24 lower-case hexadecimal digits."""
-        if _APP_ID.fullmatch(app_id):
+        if _APP_ID.fullmatch(app_id or ""):
             return None
         return "must be 24 lower-case hexadecimal digits, as in the path of the delivery"
 
