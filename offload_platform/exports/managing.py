@@ -49,7 +49,7 @@ def add(
     return registry.get(form.name)
 
 
-def test(registry: Registry, name: str) -> None:
+def try_bucket(registry: Registry, name: str) -> None:
     """Put an object into the bucket of an export and delete it again.
 
     Raises:

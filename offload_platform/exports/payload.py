@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from offload_platform.exports.errors import RowsDiffer
 from offload_platform.exports.selection import header_line
@@ -35,6 +36,11 @@ def write_payload(target: Path, columns: Sequence[str], lines: Iterable[Sequence
     return Payload(_count(target, columns), target.stat().st_size, sha256_of(target))
 
 
+def unzipped(file: Path) -> BinaryIO:
+    """A file, open to be read as the text that it holds, in UTF-8."""
+    return cast(BinaryIO, gzip.open(file))
+
+
 def sha256_of(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     with file.open("rb") as content:
@@ -49,7 +55,7 @@ def _count(file: Path, columns: Sequence[str]) -> int:
     """
     # Shared by all readers of the process, and too small by default.
     csv.field_size_limit(LONGEST_LINE_BYTES)
-    with gzip.open(file) as unzipped, io.TextIOWrapper(unzipped, encoding="utf-8", newline="") as text:
+    with unzipped(file) as content, io.TextIOWrapper(content, encoding="utf-8", newline="") as text:
         reader = csv.reader(text, strict=True)
         if tuple(next(reader, ())) != tuple(columns):
             raise RowsDiffer(f"{file.name} has another header than {', '.join(columns)}; it was not sent")

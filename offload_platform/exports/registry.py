@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS slots (
 CREATE TABLE IF NOT EXISTS audit (at TEXT NOT NULL, name TEXT NOT NULL, said TEXT NOT NULL);
 """
 _WAIT_SECONDS = 60.0
+_ENDING = ".csv.gz"
 
 
 class State(StrEnum):
@@ -229,6 +230,11 @@ class Registry:
         found = self._slots(export, "AND slot = ?", _text(slot))
         return found[0] if found else None
 
+    def newest_sent(self, export: Saved) -> Slot | None:
+        """The newest slot whose file is in the bucket."""
+        found = self._slots(export, "AND outcome = ? ORDER BY slot DESC LIMIT 1", Outcome.SENT)
+        return found[0] if found else None
+
     def totals(self, export: Saved) -> tuple[int, int, int]:
         """Files, rows and bytes that were sent."""
         with self._reading() as connection:
@@ -288,7 +294,11 @@ class Registry:
 
     def unsent(self, export: int, slot: datetime) -> Path:
         """Where the file of a slot waits until it is sent."""
-        return self.files_of(export) / f"{slot.astimezone(UTC):%Y%m%dT%H%M}.csv.gz"
+        return self.files_of(export) / f"{slot.astimezone(UTC):%Y%m%dT%H%M}{_ENDING}"
+
+    def all_unsent(self) -> list[Path]:
+        """The files of all exports that wait to be sent."""
+        return sorted(self.folder.glob(f"*/*{_ENDING}"))
 
     def _set_state(
         self, connection: sqlite3.Connection, export: Saved, state: State, is_conditional: bool | None

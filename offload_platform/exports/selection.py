@@ -25,6 +25,7 @@ from offload_platform.warehouse.sql import fetched, literal, quoted
 _MEMORY = "512MB"
 _LINES_AT_ONCE = 20_000
 _TIMES = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMP")
+_VIEW = "asked"
 _HASHES = "key_upper, key_lower"
 _NOTHING = "SELECT 0::UBIGINT AS key_upper, 0::UBIGINT AS key_lower, 0::UBIGINT AS line_hash WHERE false"
 
@@ -38,10 +39,9 @@ class Question:
 
     @property
     def relation(self) -> str:
-        """What rows are selected from."""
+        """What rows are selected from; a query has become a view (`columns_of`)."""
         if self.sql is not None:
-            # The query may end in a comment.
-            return f"({self.sql.strip().removesuffix(';')}\n)"
+            return _VIEW
         schema, _, table = str(self.form.source.table).partition(".")
         return f"{quoted(schema)}.{quoted(table)}"
 
@@ -128,6 +128,11 @@ def columns_of(connection: duckdb.DuckDBPyConnection, question: Question) -> dic
         ExportError: the published file has no such source, or the query is none.
     """
     with _telling(question):
+        if question.sql is not None:
+            kinds = [statement.type for statement in connection.extract_statements(question.sql)]
+            if kinds != [duckdb.StatementType.SELECT]:
+                raise ExportError(f"{question.name}: must hold one SELECT and nothing else")
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW {_VIEW} AS {question.sql}")
         return {name: kind for name, kind, *_ in fetched(connection, f"DESCRIBE SELECT * FROM {question.relation}")}
 
 

@@ -54,6 +54,12 @@ def waiting(registry: Registry, export: Saved, now: datetime) -> int:
     return count
 
 
+def next_due(export: Saved, now: datetime) -> datetime:
+    """When the next slot is due that is not yet."""
+    settle = timedelta(seconds=export.form.settle_seconds)
+    return slot_after(export.cadences, now - settle, export.form.zone) + settle
+
+
 def send_due(
     files: WarehouseFiles, registry: Registry, name: str, until: datetime | None = None, now: datetime | None = None
 ) -> Iterator[Sent]:
