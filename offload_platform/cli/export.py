@@ -92,7 +92,8 @@ def run(
     feeds: FeedsOption = None,
 ) -> None:
     """Send the slots that are due now, instead of at their time."""
-    from offload_platform.exports.sending import newest_due, waiting
+    from offload_platform.exports.registry import Outcome
+    from offload_platform.exports.sending import check_slot, newest_due, waiting
     from offload_platform.exports.slots import name_of, slot_named
     from offload_platform.orchestration.instance import open_instance
     from offload_platform.orchestration.run import export_now
@@ -102,6 +103,7 @@ def run(
     registry = _registry(settings)
     export = registry.get(name)
     now = datetime.now(UTC)
+    newest = registry.newest(export)
     if slot is None:
         due = newest_due(export, now)
         if due is None or not waiting(registry, export, now):
@@ -112,12 +114,15 @@ def run(
         until = slot_named(slot, export.form.zone)
     except ValueError:
         raise typer.BadParameter(f"--slot: {slot!r} is not of the form YYYY-MM-DD-hh-mm") from None
-    opened = open_instance(WarehouseFiles(settings.warehouse), capture_output=False)
-    with opened as instance, stderr.status("Sending …"):
-        error = export_now(settings, instance, name, slot)
-    if error:
-        stdout.print(f"[red]not sent:[/red] {escape(error)}", soft_wrap=True)
-        raise typer.Exit(PROBLEM_EXIT)
+    known = registry.slot(export, until)
+    if known is None or known.outcome is Outcome.PINNED:
+        check_slot(export, newest, until, now)
+        opened = open_instance(WarehouseFiles(settings.warehouse), capture_output=False)
+        with opened as instance, stderr.status("Sending …"):
+            error = export_now(settings, instance, name, slot)
+        if error:
+            stdout.print(f"[red]not sent:[/red] {escape(error)}", soft_wrap=True)
+            raise typer.Exit(PROBLEM_EXIT)
     done = registry.slot(export, until)
     assert done is not None
     stdout.print(f"{name} {slot}: {done.rows:,} rows, {escape(done.key or 'no file, because nothing has changed')}")

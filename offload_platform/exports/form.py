@@ -5,15 +5,16 @@ Secrets are never in it: it names environment variables or an AWS profile.
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from offload_platform.settings import SettingsError, Strict, read_yaml
 
@@ -22,6 +23,9 @@ FREQUENCIES = (5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440)
 """Minutes between two files: those that fall on the same minutes of each hour, or on the same hours of each day."""
 
 LONGEST_BACKFILL = timedelta(days=92)
+SAVED: Mapping[str, str] = MappingProxyType({"form": "saved"})
+"""Context of forms that were saved: what was judged by the date of then is not judged again."""
+
 _FROM_ENVIRONMENT = "env:"
 _FIXED_OFFSET = re.compile(r"([+-])(\d{2}):00")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -123,7 +127,9 @@ class ExportForm(Strict):
 
     @field_validator("timezone")
     @classmethod
-    def _has_one_offset(cls, name: str) -> str:
+    def _has_one_offset(cls, name: str, info: ValidationInfo) -> str:
+        if info.context is SAVED:
+            return name
         if offset := _FIXED_OFFSET.fullmatch(name):
             sign, hours = offset.groups()
             # In the names of these zones the sign is the other way round.
@@ -199,11 +205,6 @@ def read_form(path: Path) -> tuple[ExportForm, str | None]:
         return form, file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: source.sql_file: {file} cannot be read: {error}") from error
-
-
-def written(form: ExportForm) -> str:
-    """A form as YAML, with all that its writer has said."""
-    return yaml.safe_dump(form.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
 
 
 def _from_environment(field: str, reference: str) -> str:

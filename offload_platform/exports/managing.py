@@ -30,6 +30,9 @@ def add(
     """
     now = now or datetime.now(UTC)
     form = _of_published(files, form, sql)
+    for other in registry.all():
+        if other.name != form.name and _target(other.form) == _target(form):
+            raise ExportError(f"directory: {other.name} sends to {form.address} already; name another")
     known = registry.find(form.name)
     if known is None or known.state is State.DRAFT:
         saved = registry.save(form, sql, (), "saved" if known is None else "saved anew")
@@ -80,6 +83,7 @@ def resume(
     export = registry.get(name)
     is_conditional = Bucket(export.form).probe()
     with registry.lock(export.id):
+        export = registry.get(name)
         if export.state is State.DRAFT:
             _begin(files, registry, export, is_conditional, now)
         else:
@@ -92,11 +96,16 @@ def resume(
 def delete(registry: Registry, name: str) -> None:
     """Stop an export and erase its settings, references and files on this side; no object in the bucket is touched."""
     export = registry.get(name)
-    # Whoever is sending ends first; whoever waits finds nothing any more.
+    # Whoever is sending ends with the slot under way; whoever waits finds nothing any more.
+    registry.set_state(export, State.PAUSED)
     with registry.lock(export.id):
         registry.delete(export)
         if (folder := registry.files_of(export.id)).exists():
             rmtree(folder)
+
+
+def _target(form: ExportForm) -> tuple[str | None, str, str]:
+    return form.endpoint_url, form.bucket, form.directory
 
 
 def _of_published(files: WarehouseFiles, form: ExportForm, sql: str | None) -> ExportForm:
@@ -142,3 +151,4 @@ def _leave_out(registry: Registry, export: Saved, now: datetime) -> None:
     if newest.outcome is not Outcome.PINNED and newest.slot >= start:
         return
     registry.start_again(export, Slot(max(start, newest.slot), Outcome.START, now, known=known.known))
+    registry.unsent(export.id, newest.slot).unlink(missing_ok=True)

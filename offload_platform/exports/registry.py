@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from offload_platform.exports.errors import ExportError
-from offload_platform.exports.form import ExportForm
+from offload_platform.exports.form import SAVED, ExportForm
 from offload_platform.exports.slots import Cadence
 from offload_platform.warehouse.publish import flush
 
@@ -324,7 +324,7 @@ class Registry:
             export,
             name,
             State(state),
-            ExportForm.model_validate_json(form),
+            ExportForm.model_validate_json(form, context=SAVED),
             sql,
             None if is_conditional is None else bool(is_conditional),
             tuple(Cadence(datetime.fromisoformat(after), minutes) for after, minutes in cadences),

@@ -60,6 +60,14 @@ def next_due(export: Saved, now: datetime) -> datetime:
     return slot_after(export.cadences, now - settle, export.form.zone) + settle
 
 
+def check_slot(export: Saved, newest: Slot, slot: datetime, now: datetime) -> None:
+    """Raise ExportError unless a slot is the export's, is due, and comes after those that were dealt with."""
+    due = newest_due(export, now)
+    is_slot = slot_after(export.cadences, slot - timedelta(microseconds=1), export.form.zone) == slot
+    if due is None or slot > due or slot < newest.slot or not is_slot:
+        raise ExportError(f"{export.name} has no slot {name_of(slot, export.form.zone)}, or it is not due yet")
+
+
 def send_due(
     files: WarehouseFiles, registry: Registry, name: str, until: datetime | None = None, now: datetime | None = None
 ) -> Iterator[Sent]:
@@ -76,16 +84,14 @@ def send_due(
     with registry.lock(registry.get(name).id):
         # It may have been paused or deleted while another process held the lock.
         export = registry.get(name)
-        if export.state is not State.ACTIVE:
-            raise ExportError(f"{name} is {export.state}. Next: offload export resume {name}")
+        _check_active(export)
         due = newest_due(export, now)
         newest = registry.newest(export)
         if until is not None:
             if (before := registry.slot(export, until)) and before.outcome is not Outcome.PINNED:
                 yield Sent(before, False)
                 return
-            if due is None or until > due or until < newest.slot or not _is_slot(export, until):
-                raise ExportError(f"{name} has no slot {name_of(until, export.form.zone)}, or it is not due yet")
+            check_slot(export, newest, until, now)
         work = _Work(files, registry, export, due)
         work.clear()
         if newest.outcome is Outcome.PINNED:
@@ -93,6 +99,7 @@ def send_due(
             yield Sent(newest, True)
         last = until or due
         while last is not None and (slot := slot_after(export.cadences, newest.slot, export.form.zone)) <= last:
+            _check_active(registry.get(name))
             newest = work.put(work.pin(slot, newest))
             yield Sent(newest, True)
 
@@ -219,5 +226,6 @@ def is_in_bucket(export: Saved, slot: Slot) -> bool:
     return Bucket(export.form).etag_of(slot.key, slot.sha256) is not None
 
 
-def _is_slot(export: Saved, moment: datetime) -> bool:
-    return slot_after(export.cadences, moment - timedelta(microseconds=1), export.form.zone) == moment
+def _check_active(export: Saved) -> None:
+    if export.state is not State.ACTIVE:
+        raise ExportError(f"{export.name} is {export.state}. Next: offload export resume {export.name}")

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,7 +72,7 @@ class Shop:
     def registry(self) -> Registry:
         return Registry(self.files.exports)
 
-    def publish(self, sql: str = "", **values: Any) -> None:
+    def publish(self, *statements: tuple[str, Sequence[Any]]) -> None:
         """Write a new published file: the tables of the old one, changed by SQL, swapped in as publishing does."""
         self.files.published.parent.mkdir(parents=True, exist_ok=True)
         aside = self.files.published.with_suffix(".duckdb.new")
@@ -87,18 +87,18 @@ class Shop:
                 connection.execute(
                     f"CREATE TABLE {TABLE} (id VARCHAR, status VARCHAR, revenue DECIMAL(18, 4), changed_at TIMESTAMPTZ)"
                 )
-            connection.execute(sql or "SELECT 1", values or None)
+            for sql, values in statements:
+                connection.execute(sql, list(values))
         aside.replace(self.files.published)
 
     def put(self, *rows: tuple[str, str, str, datetime | None]) -> None:
         """Publish with some rows that are new or replace those of their ids."""
-        with duckdb.connect(":memory:"):
-            said = ", ".join(
-                f"('{i}', '{status}', {revenue}, {f'TIMESTAMPTZ {at.isoformat()!r}' if at else 'NULL'})"
-                for i, status, revenue, at in rows
-            )
-        ids = ", ".join(f"'{i}'" for i, *_ in rows)
-        self.publish(f"DELETE FROM {TABLE} WHERE id IN ({ids}); INSERT INTO {TABLE} VALUES {said}")
+        removed = (f"DELETE FROM {TABLE} WHERE list_contains(?, id)", [[row[0] for row in rows]])
+        self.publish(removed, *((f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?)", row) for row in rows))
+
+    def remove(self, *ids: str) -> None:
+        """Publish without some rows."""
+        self.publish((f"DELETE FROM {TABLE} WHERE list_contains(?, id)", [list(ids)]))
 
     def form(self, **said: Any) -> ExportForm:
         usual: dict[str, Any] = {

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from offload_platform.exports import managing
-from offload_platform.exports.bucket import Bucket
-from offload_platform.exports.errors import BucketRefused
+from offload_platform.exports.bucket import ATTEMPTS, Bucket
+from offload_platform.exports.errors import BucketRefused, ExportError
 from offload_platform.exports.registry import State
 from offload_platform.settings import SettingsError
 from offload_platform.simulator.object_store import ObjectStoreServer
@@ -152,22 +153,24 @@ def test_a_store_that_does_not_know_the_condition_is_found_out(shop: Any, answer
         assert shop.add(endpoint_url=url).is_conditional is False
 
 
-def test_a_store_that_is_busy_is_asked_again(shop: Any, client: Any, tmp_path: Path) -> None:
-    """As many times as botocore is told to; the waits between are its own."""
-    asked = []
-    bucket = Bucket(shop.form())
-    bucket._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: asked.append(request.url))
-    with store_that_answers({"PUT": (503, {}, said_by_store("SlowDown"))}) as url:
-        busy = Bucket(shop.form(endpoint_url=url))
-        busy._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: asked.append(request.url))
-        file = tmp_path / "file"
-        file.write_bytes(b"content")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("botocore.retryhandler.time.sleep", lambda _: None, raising=False)
-            patch.setattr("time.sleep", lambda _: None)
-            with pytest.raises(BucketRefused, match=r"run again.*\(SlowDown\)"):
-                busy.put("out/key", file, "00" * 32, True)
-    assert len(asked) == 6
+def test_a_store_that_is_busy_is_asked_again(shop: Any, tmp_path: Path) -> None:
+    asked: list[str] = []
+    waits: list[float] = []
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    with (
+        store_that_answers({"PUT": (503, {}, said_by_store("SlowDown"))}) as url,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        bucket = Bucket(shop.form(endpoint_url=url))
+        bucket._client.meta.events.register("before-send.s3.PutObject", lambda request, **_: asked.append(request.url))
+        patch.setattr("time.sleep", waits.append)
+        with pytest.raises(BucketRefused, match=r"run again.*\(SlowDown\)"):
+            bucket.put("out/key", file, "00" * 32, True)
+    assert len(asked) == ATTEMPTS
+    # Each wait is drawn at random, from a range that doubles.
+    assert len(set(waits)) == len(waits) == ATTEMPTS - 1
+    assert all(wait < 2**number for number, wait in enumerate(waits))
 
 
 def test_a_row_of_refusals_says_where(shop: Any) -> None:
@@ -177,16 +180,36 @@ def test_a_row_of_refusals_says_where(shop: Any) -> None:
 
 def test_settings_can_be_changed_and_what_is_sent_cannot(shop: Any, client: Any) -> None:
     shop.add()
-    for name, value in {"directory": "other", "columns": ["id"], "filters": {"id": ["a"]}, "timezone": "+01:00"}.items():
+    for name, value in {
+        "directory": "other",
+        "columns": ["id"],
+        "filters": {"id": ["a"]},
+        "timezone": "+01:00",
+    }.items():
         with pytest.raises(Exception, match=f"acme is active, and {name} cannot be changed"):
             shop.add(**{name: value})
     managing.pause(shop.registry, "acme")
     changed = shop.add(on_empty="skip", settle_seconds=0)
     assert (changed.state, changed.form.settle_seconds) == (State.PAUSED, 0)
-    with pytest.raises(BucketRefused, match="SignatureDoesNotMatch"), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACME_SECRET", "wrong")
-        managing.resume(shop.files, shop.registry, "acme")
+        with pytest.raises(BucketRefused, match="SignatureDoesNotMatch"):
+            managing.resume(shop.files, shop.registry, "acme")
     assert shop.registry.get("acme").state is State.PAUSED
     managing.resume(shop.files, shop.registry, "acme")
     shop.send(FIRST + timedelta(minutes=15))
     assert client.objects(shop.directory) == {}
+
+
+def test_two_exports_do_not_share_a_directory(shop: Any) -> None:
+    shop.add()
+    with pytest.raises(ExportError, match=r"directory: acme sends to s3://clients/out/\w+ already; name another"):
+        shop.add(name="other")
+
+
+def test_a_form_is_not_judged_again_when_zones_have_changed(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.add(timezone="Asia/Kolkata")
+    monkeypatch.setattr("offload_platform.exports.form._is_fixed", lambda _: False)
+    assert shop.registry.get("acme").state is State.ACTIVE
+    with pytest.raises(ValidationError, match="has summer time"):
+        shop.form(timezone="Asia/Kolkata")

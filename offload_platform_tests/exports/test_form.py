@@ -107,7 +107,7 @@ def test_zones_whose_offset_changes_are_refused(zone: str) -> None:
 def test_a_source_that_does_not_fit_is_not_saved(shop: Any, said: dict[str, Any], message: str) -> None:
     shop.put(("a", "hold", "1", None), ("b", "hold", "1", None))
     if "changed_at" in said.get("source", {}).get("key", ()):
-        shop.publish("DELETE FROM shop.conversions WHERE id = 'b'")
+        shop.remove("b")
     with pytest.raises(ExportError, match=message):
         shop.add(**said)
     assert shop.registry.all() == []

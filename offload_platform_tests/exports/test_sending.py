@@ -16,7 +16,7 @@ import pytest
 from offload_platform.exports import managing
 from offload_platform.exports.errors import BucketRefused, ExportError, ObjectDiffers
 from offload_platform.exports.registry import Outcome, Registry, State
-from offload_platform.exports.sending import newest_due, waiting
+from offload_platform.exports.sending import newest_due, send_due, waiting
 
 FIRST = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
@@ -116,7 +116,7 @@ def test_a_row_that_is_gone_is_counted_and_sent_again_when_it_is_back(shop: Any,
     shop.add(on_empty="skip")
     shop.put(("a", "pending", "1", None))
     shop.send(FIRST + QUARTER + SETTLED)
-    shop.publish("DELETE FROM shop.conversions")
+    shop.remove("a")
     [gone] = shop.send(FIRST + 2 * QUARTER + SETTLED)
     assert (gone.slot.outcome, gone.slot.gone) == (Outcome.EMPTY, 1)
     shop.put(("a", "pending", "1", None))
@@ -169,6 +169,9 @@ def test_the_same_rows_make_the_same_bytes(shop: Any, client: Any) -> None:
     [one] = client.objects(f"{shop.directory}/one").values()
     [two] = client.objects(f"{shop.directory}/two").values()
     assert one == two
+    [key] = client.objects(f"{shop.directory}/one")
+    # No name of a file, and no time.
+    assert client.body(key)[3:8] == bytes(5)
 
 
 KILLED = """
@@ -319,7 +322,7 @@ def test_a_backfill_sends_what_has_changed_since_in_the_slots_of_then(shop: Any,
     assert [len(client.rows(key)) for key in keys] == [16, 15, 15, 14]
     assert keys[0].endswith("2026-11-20-09-15.csv.gz")
     with pytest.raises(ExportError, match="backfill_from: must be within the last 92 days"):
-        shop.add(name="long", backfill_from=FIRST - timedelta(days=93))
+        shop.add(name="long", directory=f"{shop.directory}/long", backfill_from=FIRST - timedelta(days=93))
 
 
 def test_deleting_erases_what_is_here_and_touches_nothing_there(shop: Any, client: Any) -> None:
@@ -370,6 +373,16 @@ def test_a_file_that_was_damaged_while_it_waited_is_not_sent(shop: Any, client: 
     waiting_file.write_bytes(waiting_file.read_bytes()[:-1])
     with pytest.raises(ExportError, match="is not as it was when the slot was pinned"):
         shop.send(FIRST + QUARTER + SETTLED)
+
+
+def test_a_pause_ends_a_long_row_of_slots(shop: Any, client: Any) -> None:
+    shop.add()
+    sending = send_due(shop.files, shop.registry, "acme", None, FIRST + 100 * QUARTER)
+    next(sending)
+    managing.pause(shop.registry, "acme")
+    with pytest.raises(ExportError, match="acme is paused"):
+        next(sending)
+    assert len(client.objects(shop.directory)) == 1
 
 
 def test_only_slots_of_its_own_are_sent(shop: Any) -> None:
