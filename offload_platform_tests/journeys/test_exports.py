@@ -186,6 +186,24 @@ def test_from_a_delivery_to_a_client(journey: Journey) -> None:
     ]
 
 
+def test_a_history_tells_what_was_taken_back(journey: Journey) -> None:
+    key = ["feed", "user_id", "segment_id", "known_from"]
+    form = journey.form(
+        source={"table": "history.segments", "key": key}, columns=[*key, "known_to", "change_kind"], on_empty="skip"
+    )
+    assert journey.offload("export", "add", form).code == 0
+    rewind(journey, 1)
+    journey.vendor.part("2018-12-22", [f"{ANN},,behavior.night_owl"])
+    assert journey.offload("run").code == 0
+    assert journey.offload("export", "run", "labels").code == 0
+    [rows] = journey.objects().values()
+    assert [(r["segment_id"], r["known_from"][:10], r["known_to"][:10], r["change_kind"]) for r in rows] == [
+        ("behavior.early_bird", "2018-12-15", "2018-12-22", "new"),
+        ("behavior.early_bird", "2018-12-22", "", "deleted"),
+        ("behavior.night_owl", "2018-12-22", "", "new"),
+    ]
+
+
 def test_personal_columns_are_sent_only_when_they_are_named(journey: Journey) -> None:
     form = journey.form(columns=None)
     said = journey.offload("export", "add", form)
