@@ -30,7 +30,7 @@ _FROM_ENVIRONMENT = "env:"
 _FIXED_OFFSET = re.compile(r"([+-])(\d{2}):00")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SEGMENT = re.compile(r"[A-Za-z0-9!_.*'()=-]+")
-_LOOKED_AT = timedelta(days=3653)
+_DAYS_LOOKED_AT = 3653
 
 
 class OnEmpty(StrEnum):
@@ -81,6 +81,13 @@ class ExportForm(Strict):
         default=60, ge=0, le=3540, description="How long after its end a slot waits for loads that are under way."
     )
     backfill_from: datetime | None = Field(default=None, description="Rows changed since then are sent as well.")
+
+    @field_validator("columns")
+    @classmethod
+    def _are_distinct(cls, columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if doubled := {name for name in columns or () if (columns or ()).count(name) > 1}:
+            raise ValueError(f"names {', '.join(sorted(doubled))} twice")
+        return columns
 
     @field_validator("bucket")
     @classmethod
@@ -216,5 +223,5 @@ def _from_environment(field: str, reference: str) -> str:
 
 def _is_fixed(zone: ZoneInfo) -> bool:
     first = datetime.now(UTC) - timedelta(days=366)
-    days = range(0, _LOOKED_AT.days, 7)
+    days = range(0, _DAYS_LOOKED_AT, 7)
     return len({zone.utcoffset((first + timedelta(days=day)).astimezone(zone)) for day in days}) == 1

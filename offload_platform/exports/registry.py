@@ -40,6 +40,7 @@ CREATE TABLE IF NOT EXISTS audit (at TEXT NOT NULL, name TEXT NOT NULL, said TEX
 """
 _WAIT_SECONDS = 60.0
 _ENDING = ".csv.gz"
+_KEPT = "ORDER BY slot DESC LIMIT 2"
 
 
 class State(StrEnum):
@@ -223,7 +224,7 @@ class Registry:
 
     def kept(self, export: Saved) -> list[Slot]:
         """The slots whose files are kept: the newest, and the one before it, to which a pinned one can be undone."""
-        return self._slots(export, "ORDER BY slot DESC LIMIT 2")
+        return self._slots(export, _KEPT)
 
     def slot(self, export: Saved, slot: datetime) -> Slot | None:
         """What became of a slot; None where nothing was done about it."""
@@ -280,9 +281,7 @@ class Registry:
         """The files that rows speak of."""
         found: list[Path] = []
         for (export,) in connection.execute("SELECT id FROM exports").fetchall():
-            newest = connection.execute(
-                "SELECT * FROM slots WHERE export = ? ORDER BY slot DESC LIMIT 2", [export]
-            ).fetchall()
+            newest = connection.execute(f"SELECT * FROM slots WHERE export = ? {_KEPT}", [export]).fetchall()
             found += self.files_kept(export, [_slot(row) for row in newest])
         return sorted(file for file in found if file.exists())
 

@@ -62,7 +62,6 @@ class Selected:
     `next_change_at` is the earliest change that is left to a later slot; None where none is.
     """
 
-    header: tuple[str, ...]
     rows: int
     gone: int
     next_change_at: datetime | None
@@ -183,7 +182,7 @@ def select(
             f"ANTI JOIN unsent USING ({_HASHES}) UNION ALL BY NAME SELECT {_HASHES}, line_hash FROM unsent",
             target,
         )
-    return Selected(tuple(question.form.columns or ()), rows, gone, left)
+    return Selected(rows, gone, left)
 
 
 def lines(connection: duckdb.DuckDBPyConnection, question: Question) -> Iterator[list[str]]:

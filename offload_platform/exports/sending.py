@@ -31,14 +31,6 @@ from offload_platform.warehouse.publish import flush
 _KNOWN = ".parquet"
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A slot that was dealt with, and whether that was done just now."""
-
-    slot: Slot
-    is_new: bool
-
-
 def newest_due(export: Saved, now: datetime) -> datetime | None:
     """The newest slot whose end, and the time to settle after it, have passed; None before the first."""
     return newest_slot(export.cadences, now - timedelta(seconds=export.form.settle_seconds), export.form.zone)
@@ -70,7 +62,7 @@ def check_slot(export: Saved, newest: Slot, slot: datetime, now: datetime) -> No
 
 def send_due(
     files: WarehouseFiles, registry: Registry, name: str, until: datetime | None = None, now: datetime | None = None
-) -> Iterator[Sent]:
+) -> Iterator[Slot]:
     """Send every slot that is due, up to one of them or the newest, in their order; yields each when it is sent.
 
     A slot that fails ends this, and blocks later slots of this export alone. One that was sent before is yielded as it
@@ -89,19 +81,19 @@ def send_due(
         newest = registry.newest(export)
         if until is not None:
             if (before := registry.slot(export, until)) and before.outcome is not Outcome.PINNED:
-                yield Sent(before, False)
+                yield before
                 return
             check_slot(export, newest, until, now)
         work = _Work(files, registry, export, due)
         work.clear()
         if newest.outcome is Outcome.PINNED:
             newest = work.put(newest)
-            yield Sent(newest, True)
+            yield newest
         last = until or due
         while last is not None and (slot := slot_after(export.cadences, newest.slot, export.form.zone)) <= last:
             _check_active(registry.get(name))
             newest = work.put(work.pin(slot, newest))
-            yield Sent(newest, True)
+            yield newest
 
 
 @dataclass(frozen=True)
@@ -198,7 +190,7 @@ class _Work:
             if not selected.rows and form.on_empty is OnEmpty.SKIP:
                 flush(folder)
                 return replace(pinned, outcome=Outcome.EMPTY, key=None)
-            payload = write_payload(file, selected.header, lines(connection, question))
+            payload = write_payload(file, form.columns or (), lines(connection, question))
         if payload.rows != selected.rows:
             raise RowsDiffer(
                 f"{self.export.name}: {payload.rows:,} rows are in the file of {name_of(slot, zone)}, and "

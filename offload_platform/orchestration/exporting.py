@@ -14,7 +14,7 @@ import dagster as dg
 from offload_platform.exports.errors import BucketRefused, ExportError, RowsDiffer
 from offload_platform.exports.form import ExportForm
 from offload_platform.exports.registry import Outcome, Registry, Saved, Slot, State
-from offload_platform.exports.sending import Sent, is_in_bucket, newest_due, send_due, waiting
+from offload_platform.exports.sending import is_in_bucket, newest_due, send_due, waiting
 from offload_platform.exports.slots import name_of, slot_named
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.settings import Settings, SettingsError
@@ -42,9 +42,10 @@ _UNDER_WAY = [
 
 def exports_of(settings: Settings) -> tuple[list[dg.AssetsDefinition], list[dg.ScheduleDefinition]]:
     """Asset and schedule of each export that is active or paused."""
-    registry = Registry(WarehouseFiles(settings.warehouse).exports)
+    files = WarehouseFiles(settings.warehouse)
+    registry = Registry(files.exports)
     saved = [export for export in registry.all() if export.state is not State.DRAFT]
-    return [_asset(settings, registry, e) for e in saved], [_schedule(registry, e) for e in saved]
+    return [_asset(files, registry, e) for e in saved], [_schedule(registry, e) for e in saved]
 
 
 def export_key(name: str) -> dg.AssetKey:
@@ -75,11 +76,10 @@ def export_partitions(registry: Registry, export: Saved) -> dg.TimeWindowPartiti
     )
 
 
-def _asset(settings: Settings, registry: Registry, export: Saved) -> dg.AssetsDefinition:
+def _asset(files: WarehouseFiles, registry: Registry, export: Saved) -> dg.AssetsDefinition:
     form, key = export.form, export_key(export.name)
     source = form.source.table or form.source.sql_file
     partitions = export_partitions(registry, export)
-    files = WarehouseFiles(settings.warehouse)
 
     @dg.asset(
         key=key,
@@ -103,20 +103,18 @@ def _asset(settings: Settings, registry: Registry, export: Saved) -> dg.AssetsDe
     )
     def send(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:  # type: ignore[type-arg]
         until = slot_named(context.partition_key, form.zone)
-        sent: Sent | None = None
+        sent: Slot | None = None
         try:
             for sent in send_due(files, registry, export.name, until):
-                if sent.slot.slot != until:
+                if sent.slot != until:
                     # Missed slots are sent before; each is a partition of its own.
                     context.log_event(
-                        dg.AssetMaterialization(
-                            key, partition=name_of(sent.slot.slot, form.zone), metadata=_metadata(sent.slot)
-                        )
+                        dg.AssetMaterialization(key, partition=name_of(sent.slot, form.zone), metadata=_metadata(sent))
                     )
             assert sent is not None
-            yield dg.MaterializeResult(metadata=_metadata(sent.slot))
-            yield _rows_result(sent.slot)
-            yield _object_result(registry.get(export.name), sent.slot)
+            yield dg.MaterializeResult(metadata=_metadata(sent))
+            yield _rows_result(sent)
+            yield _object_result(registry.get(export.name), sent)
         except (ExportError, SettingsError) as error:
             if isinstance(error, RowsDiffer):
                 yield dg.AssetCheckResult(check_name=ROWS_CHECK, passed=False, description=str(error))

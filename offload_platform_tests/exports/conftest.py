@@ -18,8 +18,8 @@ from botocore.config import Config
 
 from offload_platform.exports import managing
 from offload_platform.exports.form import ExportForm
-from offload_platform.exports.registry import Registry, Saved
-from offload_platform.exports.sending import Sent, send_due
+from offload_platform.exports.registry import Registry, Saved, Slot
+from offload_platform.exports.sending import send_due
 from offload_platform.simulator.object_store import ObjectStoreServer
 from offload_platform.warehouse.files import WarehouseFiles
 
@@ -117,7 +117,7 @@ class Shop:
     def add(self, now: datetime = FIRST, sql: str | None = None, **said: Any) -> Saved:
         return managing.add(self.files, self.registry, self.form(**said), sql, now)
 
-    def send(self, now: datetime, name: str = "acme", until: datetime | None = None) -> list[Sent]:
+    def send(self, now: datetime, name: str = "acme", until: datetime | None = None) -> list[Slot]:
         return list(send_due(self.files, self.registry, name, until, now))
 
 

@@ -48,6 +48,7 @@ def test_the_example_is_a_form() -> None:
         ({"timezone": "Mars/Base"}, "8: timezone: must be UTC, an offset of whole hours"),
         ({"settle_seconds": 900}, "settle_seconds must be less than the time between two files"),
         ({"backfill_from": "2026-11-01"}, "backfill_from needs source.change_time"),
+        ({"columns": ["id", "id"]}, "columns: names id twice"),
         ({"columns": ["status"]}, "columns lacks id of the key"),
         ({"source": {"key": ["id"]}}, "2: source: name either a table (schema.name) or a sql_file"),
         ({"source": {"table": "shop.conversions", "key": []}}, "4: source.key: "),

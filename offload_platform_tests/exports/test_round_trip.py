@@ -80,7 +80,7 @@ def content_of(rows: list[tuple[Any, ...]], types: dict[str, str]) -> bytes:
             connection.execute(f"INSERT INTO shop.t VALUES ({', '.join('?' * len(types))})", row)
         question = Question(form_of("shop.t", list(types)), None)
         selected = select(connection, question, None, None, Path(folder) / "known.parquet")
-        payload = write_payload(Path(folder) / "file", selected.header, lines(connection, question))
+        payload = write_payload(Path(folder) / "file", list(types), lines(connection, question))
         assert payload.rows == selected.rows == len(rows)
         return gzip.decompress((Path(folder) / "file").read_bytes())
 
