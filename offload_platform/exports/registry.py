@@ -24,6 +24,7 @@ from offload_platform.exports.slots import Cadence
 from offload_platform.warehouse.publish import flush
 
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS exports (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, state TEXT NOT NULL, form TEXT NOT NULL, sql TEXT,
     is_conditional INTEGER
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS slots (
     pinned_at TEXT NOT NULL, sent_at TEXT, known TEXT, published TEXT, next_change_at TEXT, PRIMARY KEY (export, slot)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS audit (at TEXT NOT NULL, name TEXT NOT NULL, said TEXT NOT NULL);
+COMMIT;
 """
 _WAIT_SECONDS = 60.0
 _ENDING = ".csv.gz"
@@ -334,6 +336,8 @@ class Registry:
         # What is deleted is overwritten, and what is committed is on the disk.
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA synchronous = FULL")
+        # Whoever made the file may have died before its tables were made.
+        connection.executescript(_SCHEMA)
         return connection
 
     @contextmanager
@@ -346,7 +350,6 @@ class Registry:
         """One transaction; taken back if the body raises."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with closing(self._open()) as connection:
-            connection.executescript(_SCHEMA)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

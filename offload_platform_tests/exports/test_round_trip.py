@@ -85,7 +85,7 @@ def content_of(rows: list[tuple[Any, ...]], types: dict[str, str]) -> bytes:
         return gzip.decompress((Path(folder) / "file").read_bytes())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ROWS)
 def test_a_database_reads_back_the_same_values(rows: list[tuple[Any, ...]]) -> None:
     content = content_of(rows, TYPES)
@@ -105,7 +105,7 @@ def test_a_database_reads_back_the_same_values(rows: list[tuple[Any, ...]]) -> N
     assert back == sorted(rows, key=lambda row: row[0].encode())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(TEXT.filter(bool), st.none() | TEXT, st.none() | TEXT), unique_by=lambda row: row[0]))
 def test_our_own_reader_reads_back_the_same_texts(rows: list[tuple[Any, ...]]) -> None:
     columns = ("key", "a", "b")
@@ -131,7 +131,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(OPERATIONS, st.booleans())
 def test_a_client_that_keeps_a_table_has_what_we_have(
     shop_in: Callable[[Path], Any], client: Any, operations: list[tuple[str, Any, Any]], has_time: bool

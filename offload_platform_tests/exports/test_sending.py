@@ -375,6 +375,12 @@ def test_a_file_that_was_damaged_while_it_waited_is_not_sent(shop: Any, client: 
         shop.send(FIRST + QUARTER + SETTLED)
 
 
+def test_a_registry_that_was_only_begun_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "exports.sqlite").touch()
+    registry = Registry(tmp_path)
+    assert (registry.all(), registry.log()) == ([], [])
+
+
 def test_a_pause_ends_a_long_row_of_slots(shop: Any, client: Any) -> None:
     shop.add()
     sending = send_due(shop.files, shop.registry, "acme", None, FIRST + 100 * QUARTER)
