@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -29,9 +29,10 @@ _DEADLINES: Mapping[Cadence, Deadline] = {
 _PERIODS_LATE, _PERIODS_OVERDUE = 2, 8
 _FROM_ENVIRONMENT = "env:"
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+_FEEDS_EXAMPLE = "feeds.example.yaml"
 _IN_OTHER_WORDS = {
-    "extra_forbidden": "unknown field; check its spelling against feeds.example.yaml",
-    "missing": "is missing; see feeds.example.yaml",
+    "extra_forbidden": "unknown field; check its spelling against {example}",
+    "missing": "is missing; see {example}",
     "string_type": "must be text; put it in quotes",
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
@@ -44,7 +45,9 @@ class SettingsError(Exception):
     """The configuration cannot be used; the message names file, line, field and what to do."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A part of a configuration: a field that it does not know is a fault."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -57,7 +60,7 @@ class Pseudonyms(StrEnum):
     """Nothing; no secret is needed."""
 
 
-class Feed(_Strict):
+class Feed(Strict):
     """One vendor account as configured. Adding a feed touches no code."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Name in asset keys and in the feed column.")
@@ -284,7 +287,7 @@ class AlertKind(StrEnum):
     CHECK = "check"
 
 
-class Alerts(_Strict):
+class Alerts(Strict):
     """Where alerts are sent to, and about what."""
 
     webhook_url: str = Field(description="A URL, or env:NAME for one that holds a secret, as Slack's do.")
@@ -332,7 +335,7 @@ class Alerts(_Strict):
         return url
 
 
-class Retention(_Strict):
+class Retention(Strict):
     """For how long what is no longer needed is kept; None is for ever."""
 
     delivered_days: float | None = Field(
@@ -342,7 +345,7 @@ class Retention(_Strict):
     log_days: float | None = Field(default=30, gt=0, description="Logs of runs, and runs that have loaded nothing.")
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """The whole configuration."""
 
     warehouse: Path
@@ -385,12 +388,31 @@ def read_settings(path: Path) -> Settings:
     Raises:
         SettingsError: with one line for each fault, as `file:line: field: fault`.
     """
+    settings, tree = read_yaml(path, Settings, _FEEDS_EXAMPLE, ", or name another with --feeds")
+    try:
+        warehouse = (path.resolve().parent / settings.warehouse.expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingsError(f"{path}:{_line(tree, ('warehouse',))}: warehouse: no usable folder: {error}") from error
+    settings = settings.model_copy(update={"warehouse": warehouse})
+    settings._file = path
+    return settings
+
+
+Model = TypeVar("Model", bound=Strict)
+
+
+def read_yaml(path: Path, model: type[Model], example: str, otherwise: str = "") -> tuple[Model, yaml.Node | None]:
+    """Read and validate a YAML file; returns the model, and the tree in which lines are found.
+
+    `example` is the file that people are sent to, and `otherwise` what they may do instead of copying it.
+
+    Raises:
+        SettingsError: with one line for each fault, as `file:line: field: fault`.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SettingsError(
-            f"{path}: no such file. Copy feeds.example.yaml to {path} and fill it in, or name another with --feeds."
-        ) from None
+        raise SettingsError(f"{path}: no such file. Copy {example} to {path} and fill it in{otherwise}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}") from error
     try:
@@ -402,22 +424,16 @@ def read_settings(path: Path) -> Settings:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SettingsError(f"{path}:{line}: not valid YAML: {problem}") from error
     except RecursionError as error:
-        raise SettingsError(f"{path}:1: nested too deeply; see feeds.example.yaml") from error
+        raise SettingsError(f"{path}:1: nested too deeply; see {example}") from error
     if doubled := _doubled_key(tree):
         raise SettingsError(f"{path}:{doubled.start_mark.line + 1}: {doubled.value}: stands twice; remove one")
     if not isinstance(said, dict):
-        raise SettingsError(f"{path}:1: must be a mapping with `warehouse` and `feeds`; see feeds.example.yaml")
+        needed = " and ".join(f"`{name}`" for name, field in model.model_fields.items() if field.is_required())
+        raise SettingsError(f"{path}:1: must be a mapping with {needed}; see {example}")
     try:
-        settings = Settings.model_validate(said)
+        return model.model_validate(said), tree
     except ValidationError as error:
-        raise SettingsError("\n".join(_faults(path, tree, error))) from error
-    try:
-        warehouse = (path.resolve().parent / settings.warehouse.expanduser()).resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SettingsError(f"{path}:{_line(tree, ('warehouse',))}: warehouse: no usable folder: {error}") from error
-    settings = settings.model_copy(update={"warehouse": warehouse})
-    settings._file = path
-    return settings
+        raise SettingsError("\n".join(_faults(path, tree, error, example))) from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -433,11 +449,12 @@ class _Loader(yaml.SafeLoader):
             return node.value
 
 
-def _faults(path: Path, tree: yaml.Node | None, error: ValidationError) -> Iterable[str]:
+def _faults(path: Path, tree: yaml.Node | None, error: ValidationError, example: str) -> Iterable[str]:
     for fault in error.errors():
         where = fault["loc"]
         field = ".".join(str(step) for step in where) or "(whole file)"
-        message = _IN_OTHER_WORDS.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+        known = _IN_OTHER_WORDS.get(fault["type"])
+        message = known.format(example=example) if known else fault["msg"].removeprefix("Value error, ")
         yield f"{path}:{_line(tree, where)}: {field}: {message}"
 
 

@@ -16,6 +16,7 @@ from offload_platform.cli import (  # noqa: F401 (commands)
     dictionary,
     doctor,
     erase,
+    export,
     loading,
     plan,
     scorecard,
@@ -25,6 +26,7 @@ from offload_platform.cli import (  # noqa: F401 (commands)
 )
 from offload_platform.cli.app import PROBLEM_EXIT, USAGE_EXIT, app
 from offload_platform.cli.console import stderr
+from offload_platform.exports.errors import ExportError
 from offload_platform.landing.errors import LandingError
 from offload_platform.settings import SettingsError
 
@@ -38,6 +40,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
-    except (SettingsError, LandingError) as error:
+    except (SettingsError, LandingError, ExportError) as error:
         stderr.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(USAGE_EXIT if isinstance(error, SettingsError) else PROBLEM_EXIT)

@@ -1,10 +1,11 @@
-"""Puts the feeds of a configuration together into Dagster's definitions."""
+"""Puts the feeds of a configuration, and the exports that are saved, together into Dagster's definitions."""
 
 import dagster as dg
 
 from offload_platform.orchestration.alerts import alerts_sensor
 from offload_platform.orchestration.arrivals import arrivals_of
 from offload_platform.orchestration.deliveries import owed_delivery
+from offload_platform.orchestration.exporting import exports_of
 from offload_platform.orchestration.housekeeping import housekeeping
 from offload_platform.orchestration.publishing import publish_after_loads, published_file
 from offload_platform.orchestration.punctuality import on_time_checks
@@ -14,17 +15,18 @@ from offload_platform.settings import Settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """Assets, checks, sensors and resources of all feeds, alerts and housekeeping."""
+    """Assets, checks, sensors and resources of all feeds, exports with their schedules, alerts and housekeeping."""
     tables = [table for feed in settings.feeds for table in tables_of(feed)]
     owed = [owed_delivery(feed, contract) for feed in settings.feeds for contract in subscribed_contracts(feed)]
+    exports, schedules = exports_of(settings)
     sensors = [*(arrivals_of(feed) for feed in settings.feeds), publish_after_loads()]
     if settings.alerts is not None:
         sensors.append(alerts_sensor(settings, settings.alerts))
     return dg.Definitions(
-        assets=[*owed, *tables, published_file(settings.feeds, tables)],
+        assets=[*owed, *tables, published_file(settings.feeds, tables), *exports],
         asset_checks=[on_time_checks(feed) for feed in settings.feeds],
         sensors=sensors,
-        schedules=[housekeeping(settings)],
+        schedules=[housekeeping(settings), *schedules],
         resources={
             "warehouse": warehouse_in(settings.warehouse, settings.retention.failed_staging_hours),
             **{source_key(feed): source_of(feed) for feed in settings.feeds},

@@ -11,6 +11,8 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from offload_platform.exports.payload import unzipped
+from offload_platform.exports.registry import Registry
 from offload_platform.orchestration.instance import dagster_home
 from offload_platform.orchestration.publishing import PUBLISHED_KEY, publishing_metadata
 from offload_platform.orchestration.resources import warehouse_in
@@ -76,6 +78,8 @@ def _search(settings: Settings, files: WarehouseFiles, ids: Collection[str]) -> 
         prepare(published)
         found += [f"{files.published}: {table}" for table in tables_that_hold(published, ids)]
     holding = [file for file in files_below([files.root, dagster_home(files)]) if holds(file, ids)]
+    # Files of exports that are not sent yet are compressed: their bytes show no id.
+    holding += [file for file in Registry(files.exports).all_unsent() if holds(file, ids, unzipped)]
     # A load that is under way strikes erased persons before it commits, and removes what it has staged.
     in_use = files.staging_in_use()
     found += [str(f) for f in holding if f.exists() and not any(f.is_relative_to(folder) for folder in in_use)]

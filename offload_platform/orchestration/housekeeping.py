@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from offload_platform.orchestration.exporting import OF_EXPORTS
 from offload_platform.orchestration.publishing import PUBLISHED_KEY, publishing_metadata
 from offload_platform.orchestration.resources import WarehouseResource, warehouse_in
 from offload_platform.settings import Feed, Settings
@@ -194,14 +195,16 @@ def _runs_since_last_time(instance: dg.DagsterInstance, before: datetime) -> Ite
 def _needless_runs(instance: dg.DagsterInstance, before: datetime) -> list[dg.DagsterRun]:
     """Old runs that hold nothing which Dagster's history of assets needs.
 
-    Runs that failed or were cancelled and materialised nothing, runs of housekeeping, and runs that published a file
-    which has been replaced since. What shows as failed in the UI keeps the run that failed.
+    Runs that failed or were cancelled and materialised nothing, runs of housekeeping, runs that published a file which
+    has been replaced since, and runs of exports, of which the registry knows. What shows as failed in the UI keeps the
+    run that failed.
     """
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED], updated_before=before)
     own = dg.RunsFilter(job_name=HOUSEKEEPING, statuses=_FINISHED, updated_before=before)
     candidates = [run for run in _runs(instance, failed) if not _has_materialised(instance, run)]
     candidates += [run for run in _runs(instance, own) if run.status is dg.DagsterRunStatus.SUCCESS]
     candidates += _replaced_publications(instance, before)
+    candidates += _sendings(instance, before)
     needed = _runs_that_show(instance) if candidates else set()
     return [run for run in candidates if run.run_id not in needed]
 
@@ -221,6 +224,12 @@ def _replaced_publications(instance: dg.DagsterInstance, before: datetime) -> li
         return []
     runs = _runs(instance, dg.RunsFilter(run_ids=replaced, statuses=_FINISHED, updated_before=before))
     return [run for run in runs if run.asset_selection == frozenset({PUBLISHED_KEY})]
+
+
+def _sendings(instance: dg.DagsterInstance, before: datetime) -> list[dg.DagsterRun]:
+    """Old runs of exports; there are so many that they would soon be most of all."""
+    done = [dg.DagsterRunStatus.SUCCESS]
+    return list(_runs(instance, dg.RunsFilter(tags=OF_EXPORTS, statuses=done, updated_before=before)))
 
 
 def _runs_that_show(instance: dg.DagsterInstance) -> set[str]:

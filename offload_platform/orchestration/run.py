@@ -2,7 +2,7 @@
 
 import signal
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +17,7 @@ from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.landing.errors import LandingError
 from offload_platform.landing.watch import requests_for, top_folders
 from offload_platform.orchestration.build import build_definitions
+from offload_platform.orchestration.exporting import export_key, export_tags
 from offload_platform.orchestration.partitions import partition_key_of, partition_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
@@ -191,6 +192,16 @@ def publish_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
     return _error_of(_materialise(job, instance, PUBLISHED_KEY))
 
 
+def export_now(settings: Settings, instance: dg.DagsterInstance, name: str, partition: str) -> str | None:
+    """Send a slot of an export, and those that were missed before it; returns what went wrong, or None.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; a slot that was begun is finished by the next run.
+    """
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    return _error_of(_materialise(job, instance, export_key(name), partition, tags=export_tags(name)))
+
+
 def known_types(feeds: Sequence[Feed]) -> list[str]:
     """Offload types that can be loaded for some feeds."""
     return sorted({t for feed in feeds for t in vendor_named(feed.vendor).contracts})
@@ -273,6 +284,7 @@ def _materialise(
     key: dg.AssetKey,
     partition: str | None = None,
     run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
@@ -282,7 +294,7 @@ def _materialise(
             instance=instance,
             run_config=_QUIET,
             raise_on_error=False,
-            tags={"offload/asked_by": "offload run"},
+            tags={"offload/asked_by": "offload run", **(tags or {})},
             run_id=run_id,
         )
     finally:

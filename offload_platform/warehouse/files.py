@@ -58,6 +58,11 @@ class WarehouseFiles:
         """Receipts of erasures. It is there as soon as somebody is erased."""
         return self.root / "erasures"
 
+    @property
+    def exports(self) -> Path:
+        """Forms and states of exports, and what each client knows."""
+        return self.root / "exports"
+
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
         """A new folder for one staged delivery, removed afterwards; what others have left behind is removed too.

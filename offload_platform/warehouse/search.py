@@ -5,8 +5,9 @@ Tables apart from bytes: DuckDB compresses texts, and what is compressed shows n
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import duckdb
 
@@ -27,15 +28,22 @@ def files_below(folders: Iterable[Path], left_out: Collection[Path] = ()) -> Ite
                 yield path
 
 
-def holds(file: Path, ids: Collection[str]) -> bool:
-    """Whether one of the ids stands in a file: a long one anywhere, whatever its case, a shorter one as a word."""
+def _plain(file: Path) -> BinaryIO:
+    return file.open("rb")
+
+
+def holds(file: Path, ids: Collection[str], opened: Callable[[Path], BinaryIO] = _plain) -> bool:
+    """Whether one of the ids stands in a file: a long one anywhere, whatever its case, a shorter one as a word.
+
+    `opened` opens the file to be read as bytes.
+    """
     patterns = [_pattern(spelled) for value in ids if len(value) >= SHORTEST for spelled in _spelled(value)]
     if not patterns:
         return False
     overlap = max(len(spelled) for value in ids for spelled in _spelled(value)) + 1
     pattern = re.compile(b"|".join(patterns))
     try:
-        source = file.open("rb")
+        source = opened(file)
     except FileNotFoundError:
         # Another process has removed it meanwhile: it holds nothing any more.
         return False
