@@ -101,7 +101,7 @@ class ExportForm(Strict):
     def _is_a_path(cls, directory: str) -> str:
         parts = directory.strip("/").split("/")
         if not all(_SEGMENT.fullmatch(part) and part not in (".", "..") for part in parts):
-            raise ValueError("must be a path inside the bucket, such as affise/conversions")
+            raise ValueError("must be a path inside the bucket, such as acme/conversions")
         return "/".join(parts)
 
     @field_validator("endpoint_url")
