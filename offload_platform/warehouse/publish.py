@@ -25,10 +25,12 @@ from offload_platform.warehouse.merge import Merged, merge, too_old_to_merge
 from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
 from offload_platform.warehouse.presence import PRESENCE, PRESENCE_COLUMNS, PRESENCE_COMMENT, presence_sql
 from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
+from offload_platform.warehouse.storage import rows_table, versions_table
 from offload_platform.warehouse.transactions import transaction
-from offload_platform.warehouse.views import ensure_current, history_columns, history_comment
+from offload_platform.warehouse.views import ensure_current, history_columns, history_comment, history_sql
 
 _READ_ONLY = 0o444
+_ROWS_AT_A_TIME = 1_000_000
 
 
 class PublishFailed(Exception):
@@ -134,9 +136,7 @@ def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence
         [(expected[PRESENCE],)] = fetched(connection, f"SELECT count(*) FROM ({present})")
         for contract in _contracts(vendors):
             is_loaded = (contract.vendor, contract.offload_type) in loaded
-            versions = f"store.{contract.table}_versions"
-            name = f"history.{contract.table}"
-            expected[name] = _fill(connection, name, build, versions) if is_loaded else 0
+            expected[f"history.{contract.table}"] = _fill_history(connection, contract, build) if is_loaded else 0
         connection.execute("CHECKPOINT published")
     finally:
         connection.execute(f"USE {quoted(build)}")
@@ -144,11 +144,22 @@ def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence
     return expected
 
 
-def _fill(connection: duckdb.DuckDBPyConnection, name: str, build: str, counted: str | None = None) -> int:
-    """Copy what the build file has under a name; returns the rows of that, or of the table that it is made of."""
-    name, counted = (".".join(map(quoted, of.split("."))) for of in (name, counted or name))
+def _fill(connection: duckdb.DuckDBPyConnection, name: str, build: str) -> int:
+    """Copy a table of the build file; returns its rows."""
+    schema, _, table = name.partition(".")
+    name = f"{quoted(schema)}.{quoted(table)}"
     connection.execute(f"INSERT INTO {name} BY NAME FROM {quoted(build)}.{name}")
-    return int(fetched(connection, f"SELECT count(*) FROM {quoted(build)}.{counted}")[0][0])
+    return int(fetched(connection, f"SELECT count(*) FROM {quoted(build)}.{name}")[0][0])
+
+
+def _fill_history(connection: duckdb.DuckDBPyConnection, contract: Contract, build: str) -> int:
+    """Write the versions of a contract, so many rows at a time that they are joined in memory; returns the versions."""
+    of = quoted(build)
+    [(last,)] = fetched(connection, f"SELECT coalesce(max(row_no), 0) FROM {of}.{rows_table(contract)}")
+    for first in range(0, last + 1, _ROWS_AT_A_TIME):
+        some = history_sql(contract, build, (first, first + _ROWS_AT_A_TIME - 1))
+        connection.execute(f"INSERT INTO history.{quoted(contract.table)} BY NAME {some}")
+    return int(fetched(connection, f"SELECT count(*) FROM {of}.{versions_table(contract)}")[0][0])
 
 
 def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> None:

@@ -79,16 +79,21 @@ def history_comment(contract: Contract) -> str:
     return f"Every version, and when it held: {_description(contract)}"
 
 
-def _history_sql(contract: Contract) -> str:
-    """SQL of the versions, over the private tables."""
+def history_sql(contract: Contract, database: str | None = None, rows: tuple[int, int] | None = None) -> str:
+    """SQL of the versions, over the private tables; of a database that is not the current one, or of some rows alone.
+
+    `rows` are the first and the last number of the rows whose versions are wanted.
+    """
+    of = f"{quoted(database)}." if database else ""
+    some = f" WHERE row_no BETWEEN {rows[0]} AND {rows[1]}" if rows else ""
     return f"""
         SELECT {_list(history_columns(contract))} FROM (
             SELECT *{_derived(contract)} FROM (
                 SELECT r.*, v.known_from, v.known_to, v.change_kind, v.line, p.object_key,
                     v.known_from AS delivery_stamp
-                FROM {versions_table(contract)} AS v
-                JOIN {rows_table(contract)} AS r USING (row_no)
-                LEFT JOIN store.parts AS p USING (part_no)
+                FROM (FROM {of}{versions_table(contract)}{some}) AS v
+                JOIN (FROM {of}{rows_table(contract)}{some}) AS r USING (row_no)
+                LEFT JOIN {of}store.parts AS p USING (part_no)
             )
         )
     """
@@ -128,7 +133,7 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, contract: Contract) -> 
         columns,
     )
     columns = history_columns(contract)
-    _create_view(connection, history_view(contract), _history_sql(contract), history_comment(contract), columns)
+    _create_view(connection, history_view(contract), history_sql(contract), history_comment(contract), columns)
     ensure_current(connection, contract)
     connection.execute(
         "DELETE FROM ops.contracts WHERE vendor = ? AND offload_type = ?", [contract.vendor, contract.offload_type]

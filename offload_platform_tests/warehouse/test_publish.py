@@ -91,9 +91,11 @@ def test_a_reader_keeps_the_old_file_and_blocks_nobody(warehouse: Any, feed: Fee
         assert held.read() == held_bytes, "the old file is left as it was, not written over"
 
 
+@pytest.mark.parametrize("rows_at_a_time", [1, 2, 1_000_000])
 def test_the_file_holds_what_is_known_and_nothing_is_left_beside_it(
-    warehouse: Any, feed: Feed, partition: Make
+    warehouse: Any, feed: Feed, partition: Make, monkeypatch: pytest.MonkeyPatch, rows_at_a_time: int
 ) -> None:
+    monkeypatch.setattr(publishing, "_ROWS_AT_A_TIME", rows_at_a_time)
     for day in ("2018-12-08", "2018-12-15"):
         warehouse.load(feed, partition(day))
     told = publish_now(warehouse)
