@@ -86,9 +86,9 @@ def _verify(file: Path) -> None:
 
 
 def _show(erasure: "Erasure", heading: str) -> None:
-    table = table_of(heading, "table", "rows>", "delivered>", "versions>", "quarantined>")
+    table = table_of(heading, "table", "rows>", "delivered>", "versions>", "quarantined>", "masked>")
     for name, removed in [*sorted(erasure.removed.items()), ("all", erasure.total())]:
-        counts = (removed.rows, removed.sightings, removed.versions, removed.quarantined)
+        counts = (removed.rows, removed.sightings, removed.versions, removed.quarantined, removed.masked)
         table.add_row(name, *(f"{count:,}" for count in counts))
     stdout.print(table)
     if not erasure.removed:

@@ -155,6 +155,11 @@ class Contract:
         return tuple(name for name in _PERSON_COLUMNS if name in self.columns)
 
     @property
+    def unknown_column(self) -> str | None:
+        """Column that keeps what is delivered beside the contract; None where nothing is kept."""
+        return next((n for n, c in self.columns.items() if isinstance(c.facts.reader, UnknownColumns)), None)
+
+    @property
     def is_told_apart_by_delivery(self) -> bool:
         """Whether rows of different deliveries are never about the same."""
         return "delivery_stamp" in self.identity

@@ -15,8 +15,8 @@ from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.ops import ensure_ops, insert_ops
 from offload_platform.warehouse.receipts import Receipt
 from offload_platform.warehouse.sql import fetched, quoted
-from offload_platform.warehouse.storage import rows_table, sightings_table, versions_table
-from offload_platform.warehouse.tombstones import ErasureKey, Plain, check_key, names_erased
+from offload_platform.warehouse.storage import content_hash, rows_table, sightings_table, versions_table
+from offload_platform.warehouse.tombstones import ErasureKey, Plain, check_key, names_erased, without_erased
 from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import has_views
 
@@ -33,12 +33,13 @@ class Request:
 
 @dataclass
 class Removed:
-    """What was removed of one offload type."""
+    """What was removed of one offload type; `masked` are rows of others that named somebody beside their contract."""
 
     rows: int = 0
     sightings: int = 0
     versions: int = 0
     quarantined: int = 0
+    masked: int = 0
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Erasure:
             sum(r.sightings for r in everything),
             sum(r.versions for r in everything),
             sum(r.quarantined for r in everything),
+            sum(r.masked for r in everything),
         )
 
 
@@ -107,6 +109,7 @@ def _remove(connection: duckdb.DuckDBPyConnection, request: Request) -> Erasure:
             if contract.person_columns:
                 removed = _remove_rows(connection, contract, ids)
             removed.quarantined = _remove_quarantined(connection, contract, Plain(ids))
+            removed.masked = _mask(connection, contract, Plain(ids))
             if removed != Removed():
                 erasure.removed[f"{vendor}.{contract.table}"] = removed
         connection.execute(
@@ -231,6 +234,30 @@ def _remove_quarantined(connection: duckdb.DuckDBPyConnection, contract: Contrac
     )
     connection.execute("DROP TABLE lost")
     return len(gone)
+
+
+def _mask(connection: duckdb.DuckDBPyConnection, contract: Contract, ids: Plain) -> int:
+    """Put a mark in the place of erased ids in what rows of others say beside their contract; returns the rows."""
+    if contract.unknown_column is None:
+        return 0
+    unknown, rows = quoted(contract.unknown_column), rows_table(contract)
+    said = fetched(
+        connection,
+        f"SELECT DISTINCT {unknown}::VARCHAR FROM {rows} "
+        f"WHERE len(list_filter(?::VARCHAR[], lambda id: contains(lower({unknown}::VARCHAR), id))) > 0",
+        [[value.lower() for value in ids]],
+    )
+    changed = [(text, masked) for (text,) in said if (masked := without_erased(text, ids)) != text]
+    count = 0
+    for text, masked in changed:
+        [(updated,)] = fetched(
+            connection, f"UPDATE {rows} SET {unknown} = ? WHERE {unknown}::VARCHAR = ?", [masked, text]
+        )
+        connection.execute(
+            f"UPDATE {rows} SET content_hash = {content_hash(contract)} WHERE {unknown}::VARCHAR = ?", [masked]
+        )
+        count += updated
+    return count
 
 
 def _bury(connection: duckdb.DuckDBPyConnection, erasure: Erasure, key: ErasureKey) -> None:

@@ -166,5 +166,9 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make a connection speak UTC, whatever the machine's zone."""
+    """Make a connection speak UTC, whatever the machine's zone, and write nothing to the standard output.
+
+    DuckDB would draw a progress bar there, in the middle of what commands say.
+    """
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")

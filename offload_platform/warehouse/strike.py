@@ -13,7 +13,7 @@ import polars as pl
 
 from offload_platform.landing.staging import StagedDelivery, StagedPart
 from offload_platform.quality.drift import DriftKind
-from offload_platform.warehouse.tombstones import Erased, erased_of, names_erased
+from offload_platform.warehouse.tombstones import Erased, erased_of, names_erased, without_erased
 
 
 def strike(connection: duckdb.DuckDBPyConnection, staged: StagedDelivery) -> StagedDelivery:
@@ -25,8 +25,12 @@ def strike(connection: duckdb.DuckDBPyConnection, staged: StagedDelivery) -> Sta
     erased = erased_of(connection, staged.contract.vendor)
     if erased is None:
         return staged
-    persons = staged.contract.person_columns
-    return replace(staged, parts=tuple(_struck(part, persons, erased) for part in staged.parts))
+    persons, unknown = staged.contract.person_columns, staged.contract.unknown_column
+    parts = tuple(_struck(part, persons, erased) for part in staged.parts)
+    if unknown is not None:
+        for file in (file for part in parts for file in part.row_files):
+            _mask(file, unknown, erased)
+    return replace(staged, parts=parts)
 
 
 def _struck(part: StagedPart, persons: Sequence[str], erased: Erased) -> StagedPart:
@@ -64,6 +68,17 @@ def _strike_files(
         if not struck.all():
             kept.append(file)
     return tuple(kept), lines
+
+
+def _mask(file: Path, column: str, erased: Erased) -> None:
+    """Put a mark in the place of erased ids in what rows of others say beside their contract."""
+    said = pl.read_ipc(file, columns=[column])[column]
+    if said.null_count() == said.len():
+        return
+    masked = {text: without_erased(text, erased) for text in said.drop_nulls().unique()}
+    changed = {text: mask for text, mask in masked.items() if mask != text}
+    if changed:
+        _replace(file, pl.read_ipc(file).with_columns(pl.col(column).replace(changed)))
 
 
 def _replace(file: Path, rows: pl.DataFrame) -> None:

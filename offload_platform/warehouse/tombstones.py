@@ -6,6 +6,7 @@ erased; nobody can tell the ids.
 
 import csv
 import hmac
+import json
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -23,6 +24,9 @@ KEY_VARIABLE = "OFFLOAD_ERASURE_KEY"
 SHORTEST_KEY = 32
 LONG_FROM = 20
 """Ids of so many characters are found anywhere in a text: they stand in no other word by chance."""
+
+ERASED = "(erased)"
+"""Stands in the place of an id in what a row says beside its contract."""
 
 _REMEMBERED = 1 << 18
 _CHECKED = b"the key of the erasures of this warehouse"
@@ -134,6 +138,18 @@ def erased_of(connection: duckdb.DuckDBPyConnection, vendor: str) -> Tombstones 
 def names_erased(text: str, erased: Erased) -> bool:
     """Whether an erased id stands in a text: a long one anywhere, a short one as a word or as a field of its own."""
     return any(candidate in erased for candidate in set(_candidates(text, erased.lengths)))
+
+
+def without_erased(said: str, erased: Erased) -> str:
+    """JSON text with a mark in the place of each erased id; where that leaves no JSON, an empty object."""
+    found = {candidate for candidate in _candidates(said, erased.lengths) if candidate in erased}
+    for value in sorted(found, key=len, reverse=True):
+        said = re.sub(re.escape(value), ERASED, said, flags=re.IGNORECASE)
+    try:
+        json.loads(said)
+    except ValueError:
+        return "{}"
+    return said
 
 
 def _candidates(text: str, lengths: Collection[int]) -> Iterator[str]:

@@ -29,6 +29,8 @@ from offload_platform.warehouse.tombstones import (
     names_erased,
 )
 
+from ..conftest import SEGMENTS_HEADER
+
 ANN, BEN, CID = "a1" * 12, "b2" * 12, "c3" * 12
 DAYS = ("2018-12-08", "2018-12-15", "2018-12-22")
 SECRET, OTHER_SECRET = "k" * 32, "o" * 32
@@ -155,6 +157,30 @@ def test_old_partitions_and_new_deliveries_bring_nobody_back(
     assert loaded.query("SELECT segment_id FROM sentiance.segments WHERE user_id LIKE 'c3%'") == [("new",)]
 
 
+def test_what_rows_of_others_say_of_a_person_beside_the_contract_is_masked(
+    loaded: Any, feed: Feed, partition: Make, vendor_folder: Any
+) -> None:
+    said = f"{CID},,one,friend of {ANN.upper()} and {BEN}"
+    vendor_folder.part("2018-12-29", [said, f"{CID},,two,alone"], header=f"{SEGMENTS_HEADER},note")
+    loaded.load(feed, partition("2018-12-29"))
+    merged(loaded)
+    assert erased(loaded, ANN).removed["sentiance.segments"].masked == 1
+    masked = [
+        ("one", json.dumps({"note": f"friend of (erased) and {BEN}"}, separators=(",", ":"))),
+        ("two", '{"note":"alone"}'),
+    ]
+    noted = "SELECT segment_id, extra::VARCHAR FROM {} WHERE extra IS NOT NULL ORDER BY ALL"
+    assert loaded.query(noted.format("sentiance.segments")) == masked
+    assert not any(ANN in row.lower() for rows in loaded.content().values() for row in rows)
+
+    vendor_folder.part("2019-01-05", [said, f"{CID},,two,alone"], header=f"{SEGMENTS_HEADER},note")
+    newest = loaded.load(feed, partition("2019-01-05"))
+    merged(loaded)
+    assert (newest.staged.loaded, newest.staged.erased) == (2, 0)
+    assert loaded.query(noted.format("history.segments")) == masked, "no row of the others has changed"
+    assert not any(ANN in row.lower() for rows in loaded.content().values() for row in rows)
+
+
 def test_nothing_is_read_or_written_where_nobody_is_erased(
     loaded: Any, feed: Feed, partition: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +300,9 @@ def test_a_receipt_cannot_be_changed(loaded: Any) -> None:
     text = file.read_text(encoding="utf-8")
     assert is_genuine(text, KEY)
     said = json.loads(text)
-    assert said["removed"] == {"sentiance.segments": {"rows": 4, "sightings": 9, "versions": 4, "quarantined": 9}}
+    assert said["removed"] == {
+        "sentiance.segments": {"rows": 4, "sightings": 9, "versions": 4, "quarantined": 9, "masked": 0}
+    }
     assert ANN not in text
     assert not is_genuine(text, ErasureKey(OTHER_SECRET.encode()))
     said["removed"]["sentiance.segments"]["rows"] = 3
