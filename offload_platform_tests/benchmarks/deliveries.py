@@ -9,7 +9,6 @@ import argparse
 import gzip
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from offload_platform.simulator.writing import Summary
 
 DAY = date(2026, 3, 14)
 _STAMP = datetime(2026, 3, 14, 15, 5, 54, 499_000, UTC)
-_PARTS = 8
+PARTS = 8
 _MARK_OF_A_FIX = b'""timestamp""'
 
 
@@ -38,9 +37,10 @@ class Content:
     size_bytes: int
 
 
-def write_delivery(offload_type: str, folder: Path, users: int, bad_share: float) -> Content:
+def write_delivery(offload_type: str, folder: Path, users: int, bad_share: float, parts_wanted: int = PARTS) -> Content:
     """Write a delivery below a folder, which stands for a feed's root."""
-    written = _written(offload_type)(offload_type, folder, users, bad_share)
+    write = _write_driving if offload_type in DRIVING_TYPES else _write_lifestyle
+    written = write(offload_type, folder, users, bad_share, -(-users // parts_wanted))
     parts = sorted(folder.rglob("part-*.gz"))
     fixes = size = 0
     for part in parts:
@@ -51,25 +51,21 @@ def write_delivery(offload_type: str, folder: Path, users: int, bad_share: float
     return Content(written.rows[offload_type], written.planted, fixes, len(parts), written.size, size)
 
 
-def _written(offload_type: str) -> Callable[[str, Path, int, float], Summary]:
-    return _write_driving if offload_type in DRIVING_TYPES else _write_lifestyle
-
-
-def _write_lifestyle(offload_type: str, folder: Path, users: int, bad_share: float) -> Summary:
+def _write_lifestyle(offload_type: str, folder: Path, users: int, bad_share: float, users_per_part: int) -> Summary:
     simulation = Simulation(
         users=users,
         first_stamp=_STAMP,
         types=(offload_type,),
-        users_per_part=-(-users // _PARTS),
+        users_per_part=users_per_part,
         faults=bad_share,
         inactive_share=0.0,
     )
     return write_deliveries(simulation, folder)
 
 
-def _write_driving(offload_type: str, folder: Path, users: int, bad_share: float) -> Summary:
+def _write_driving(offload_type: str, folder: Path, users: int, bad_share: float, users_per_part: int) -> Summary:
     simulation = DrivingSimulation(
-        users=users, first_day=DAY, types=(offload_type,), users_per_part=-(-users // _PARTS), faults=bad_share
+        users=users, first_day=DAY, types=(offload_type,), users_per_part=users_per_part, faults=bad_share
     )
     return write_driving_days(simulation, folder)
 
