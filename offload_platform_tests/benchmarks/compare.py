@@ -106,8 +106,10 @@ class Benchmark:
                 content = self._write(cell, folder)
                 server.upload_folder(folder, f"{_ROOT}/{cell.name}")
                 files.append({**asdict(cell), **content})
+                bad = content["bad_rows"]
+                expected = {"rows": content["rows"] - bad, "quarantined": bad}
                 for number in range(_ROUNDS if cell.bad_share == FEW_BAD else 1):
-                    runs += list(self._round(cell, folder, everybody, number))
+                    runs += list(self._round(cell, folder, expected, everybody, number))
                 shutil.rmtree(folder)
         return {"files": files, "runs": runs, "peers": peers.versions()}
 
@@ -116,7 +118,9 @@ class Benchmark:
         module = [sys.executable, "-m", f"{_BENCHMARKS}.deliveries"]
         return _or_stop(run([*module, *arguments, "--bad-share", str(cell.bad_share)])).said
 
-    def _round(self, cell: Cell, folder: Path, everybody: Sequence[Contender], number: int) -> Iterator[dict[str, Any]]:
+    def _round(
+        self, cell: Cell, folder: Path, expected: dict[str, int], everybody: Sequence[Contender], number: int
+    ) -> Iterator[dict[str, Any]]:
         here = [who for who in everybody if cell.is_for(who) and (who.is_measured_often or number == 0)]
         # Nobody is always the first, who finds the files cold.
         for who in here[number % len(here) :] + here[: number % len(here)]:
@@ -128,8 +132,8 @@ class Benchmark:
                 task = Task(cell.offload_type, f"s3://{_BUCKET}/{_ROOT}/{cell.name}", folder, Path(out) / "out.duckdb")
                 command, environment = who.command(task)
                 cost = run(command, environment, who.cpu_limit)
-            if who.name == PLATFORM:
-                _or_stop(cost)
+            if who.name == PLATFORM and (told := _or_stop(cost).said) != expected:
+                raise SystemExit(f"{cell.name}: {told} is said to be loaded, and there are {expected}")
             yield _of(cell, who, number, **asdict(cost))
 
     def merges(self) -> list[dict[str, Any]]:

@@ -76,8 +76,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--users", type=int, required=True)
     parser.add_argument("--bad-share", type=float, default=0.0)
+    parser.add_argument("--parts", type=int, default=PARTS)
     asked = parser.parse_args()
-    content = write_delivery(asked.offload_type, asked.folder, asked.users, asked.bad_share)
+    content = write_delivery(asked.offload_type, asked.folder, asked.users, asked.bad_share, asked.parts)
     sys.stdout.write(json.dumps(asdict(content)) + "\n")
 
 

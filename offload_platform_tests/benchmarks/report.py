@@ -9,10 +9,9 @@ import argparse
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +26,7 @@ Results = Mapping[str, Any]
 _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _WIDTH, _LABEL, _BAR, _GAP = 760, 210, 15, 34
 _COLOURS = {PLATFORM: "#2563eb", FLOOR: "#d97706"}
+_CHARACTERS_OF_A_REASON = 160
 _OTHER_COLOUR = "#94a3b8"
 
 
@@ -78,13 +78,6 @@ class Runs:
         """The runs of a contender that came to their end, by round."""
         done = [run for run in self._runs if run["contender"] == name and not run["error"]]
         return sorted(done, key=lambda run: int(run["round"]))
-
-    def failures(self) -> Iterator[tuple[str, str]]:
-        """Who has failed, and why."""
-        for name in self.names:
-            errors = [run["error"] for run in self._runs if run["contender"] == name and run["error"]]
-            if errors:
-                yield name, errors[0]
 
     def median(self, name: str, figure: str) -> float | None:
         """The median of a figure of one contender."""
@@ -166,20 +159,18 @@ def sizes(results: Results) -> Grid:
 
 def failures(results: Results) -> Grid:
     """Who could not load what, and why."""
-    found = [
-        (name, reason, f"{offload_type}, {size}, {bad_share:.1%} broken")
-        for (offload_type, size, bad_share), runs in _deliveries(results).items()
-        for name, reason in runs.failures()
-    ]
-    rows = []
-    for name, told in groupby(sorted(found, key=lambda one: one[0]), key=lambda one: one[0]):
-        rows += [[name, where, _shortened(reason)] for _, reason, where in told]
-    return Grid("What could not be loaded", ("", "delivery", "reason"), rows)
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for run in results["runs"]:
+        if run["error"]:
+            delivery = f"{run['offload_type']}, {run['size']}, {run['bad_share']:.1%} broken"
+            found.setdefault((run["contender"], _shortened(run["error"])), {})[delivery] = None
+    rows = [[name, "; ".join(deliveries), reason] for (name, reason), deliveries in sorted(found.items())]
+    return Grid("What was not loaded", ("", "delivery", "reason"), rows)
 
 
 def _shortened(reason: str) -> str:
     plain = re.sub(r"\x1b\[\d+m", "", reason)
-    return re.sub(r"\S*/(\S+)", r"\1", plain)[:160]
+    return re.sub(r"\S*/(\S+)", r"\1", plain)[:_CHARACTERS_OF_A_REASON]
 
 
 def fixed(results: Results) -> Grid:
