@@ -11,7 +11,6 @@ the S3 server is not counted.
 
 import os
 import platform
-import shutil
 import sys
 import tempfile
 import time
@@ -92,26 +91,24 @@ class Benchmark:
         """Load every delivery by everybody."""
         peers = install()
         everybody = contenders(peers)
-        files, runs = [], []
+        files: dict[Cell, dict[str, Any]] = {}
+        runs: list[dict[str, Any]] = []
         with ObjectStoreServer(self._work / "s3", _BUCKET, _ROOT) as server:
             credentials = self._work / "credentials"
             server.write_profiles(credentials, client_profile="offload-benchmark")
             os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(credentials)
             os.environ["OFFLOAD_BENCHMARK_ENDPOINT"] = server.url
             for cell in cells(offload_types):
-                if time.monotonic() > self._end_of_loads:
-                    runs += [_of(cell, who, error="not run: the time was up") for who in everybody if cell.is_for(who)]
-                    continue
                 folder = self._work / cell.name
-                content = self._write(cell, folder)
+                files[cell] = self._write(cell, folder)
                 server.upload_folder(folder, f"{_ROOT}/{cell.name}")
-                files.append({**asdict(cell), **content})
-                bad = content["bad_rows"]
-                expected = {"rows": content["rows"] - bad, "quarantined": bad}
-                for number in range(_ROUNDS if cell.bad_share == FEW_BAD else 1):
-                    runs += list(self._round(cell, folder, expected, everybody, number))
-                shutil.rmtree(folder)
-        return {"files": files, "runs": runs, "peers": peers.versions()}
+            # Everything once before anything twice, in case there is no time for all rounds.
+            for number in range(_ROUNDS):
+                for cell, content in files.items():
+                    if number == 0 or cell.bad_share == FEW_BAD:
+                        runs += list(self._round(cell, content, everybody, number))
+        told = [{**asdict(cell), **content} for cell, content in files.items()]
+        return {"files": told, "runs": runs, "peers": peers.versions()}
 
     def _write(self, cell: Cell, folder: Path) -> dict[str, Any]:
         arguments = [cell.offload_type, str(folder), "--users", str(cell.users(self._times))]
@@ -119,8 +116,9 @@ class Benchmark:
         return _or_stop(run([*module, *arguments, "--bad-share", str(cell.bad_share)])).said
 
     def _round(
-        self, cell: Cell, folder: Path, expected: dict[str, int], everybody: Sequence[Contender], number: int
+        self, cell: Cell, content: dict[str, Any], everybody: Sequence[Contender], number: int
     ) -> Iterator[dict[str, Any]]:
+        expected = {"rows": content["rows"] - content["bad_rows"], "quarantined": content["bad_rows"]}
         here = [who for who in everybody if cell.is_for(who) and (who.is_measured_often or number == 0)]
         # Nobody is always the first, who finds the files cold.
         for who in here[number % len(here) :] + here[: number % len(here)]:
@@ -129,7 +127,8 @@ class Benchmark:
                 continue
             self._console.log(f"{cell.name}, round {number + 1}: {who.name}")
             with tempfile.TemporaryDirectory(dir=self._work) as out:
-                task = Task(cell.offload_type, f"s3://{_BUCKET}/{_ROOT}/{cell.name}", folder, Path(out) / "out.duckdb")
+                url, folder = f"s3://{_BUCKET}/{_ROOT}/{cell.name}", self._work / cell.name
+                task = Task(cell.offload_type, url, folder, Path(out) / "out.duckdb")
                 command, environment = who.command(task)
                 cost = run(command, environment, who.cpu_limit)
             if who.name == PLATFORM and (told := _or_stop(cost).said) != expected:

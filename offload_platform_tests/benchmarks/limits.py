@@ -20,7 +20,7 @@ TARGETS = (
     Target("CPU, whole load ÷ DuckDB with declared types", 1.4, "stationaries"),
     Target("wall, whole load ÷ DuckDB with declared types", 1.2, "stationaries"),
     Target("CPU, validated ÷ not validated", 1.15, "stationaries"),
-    Target("CPU, whole load ÷ dlt, fastest route", 0.5, "stationaries"),
+    Target("CPU, whole load ÷ dlt, fastest route (middle, none broken)", 0.5, "stationaries"),
     Target("CPU, whole load ÷ dlt, as documented (small)", 0.02, "stationaries"),
     Target("CPU, whole load ÷ DuckDB with declared types", 1.0, "driving_events_realtime"),
     Target("µs for each fix of waypoints", 0.8, "transports"),

@@ -6,6 +6,7 @@ of the starter is the least that can be measured.
 
 import json
 import os
+import re
 import resource
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ import psutil
 _SECONDS_BETWEEN_LOOKS = 0.02
 _LINES_OF_A_REASON = 3
 _CHARACTERS_OF_A_REASON = 240
+_NAMES_AN_ERROR = re.compile(r"(?:\w+ )?\w*(?:Error|Exception)\b.*")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def _text(file: Any) -> str:
 
 
 def _reason(said: str) -> str:
-    """The last lines of what a process wrote before it failed."""
+    """Of what a process wrote before it failed: the last line that names an error, or else the last lines."""
+    if named := _NAMES_AN_ERROR.findall(said):
+        return str(named[-1])[:_CHARACTERS_OF_A_REASON]
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return " ".join(lines[-_LINES_OF_A_REASON:])[-_CHARACTERS_OF_A_REASON:] or "failed without a word"
 
