@@ -20,10 +20,12 @@ from typing import Any
 
 import psutil
 
+NO_TIME = "not run: the time was up"
+"""The error of what was never begun."""
 _SECONDS_BETWEEN_LOOKS = 0.02
 _LINES_OF_A_REASON = 3
 _CHARACTERS_OF_A_REASON = 240
-_NAMES_AN_ERROR = re.compile(r"(?:\w+ )?\w*(?:Error|Exception)\b.*")
+_NAMES_AN_ERROR = re.compile(r"(?:[A-Z]\w+ )?\w*(?:Error|Exception|Failed)\b")
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,12 @@ def _text(file: Any) -> str:
 
 
 def _reason(said: str) -> str:
-    """Of what a process wrote before it failed: the last line that names an error, or else the last lines."""
-    if named := _NAMES_AN_ERROR.findall(said):
-        return str(named[-1])[:_CHARACTERS_OF_A_REASON]
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return " ".join(lines[-_LINES_OF_A_REASON:])[-_CHARACTERS_OF_A_REASON:] or "failed without a word"
+    """Of what a process wrote before it failed: from the last error that it names on, or else the last lines."""
+    named = [found.start() for found in _NAMES_AN_ERROR.finditer(said)]
+    lines = (said[named[-1] :] if named else said).split("\n")
+    told = [line.strip() for line in lines if line.strip()]
+    chosen = told[:_LINES_OF_A_REASON] if named else told[-_LINES_OF_A_REASON:]
+    return " ".join(chosen)[:_CHARACTERS_OF_A_REASON] or "failed without a word"
 
 
 def _last_object(said: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from .contenders import DLT, DLT_FASTEST, FLOOR, PLATFORM, SNIFFED, UNVALIDATED
 from .limits import TARGETS
-from .measuring import ratio
+from .measuring import NO_TIME, ratio
 
 Results = Mapping[str, Any]
 _MARKED = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -161,7 +161,7 @@ def failures(results: Results) -> Grid:
     """Who could not load what, and why."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for run in results["runs"]:
-        if run["error"]:
+        if run["error"] and run["error"] != NO_TIME:
             delivery = f"{run['offload_type']}, {run['size']}, {run['bad_share']:.1%} broken"
             found.setdefault((run["contender"], _shortened(run["error"])), {})[delivery] = None
     rows = [[name, "; ".join(deliveries), reason] for (name, reason), deliveries in sorted(found.items())]
@@ -280,15 +280,17 @@ def _marginal_fix_us(found: Mapping[str, Runs]) -> float | None:
 
 
 def conditions(results: Results) -> str:
-    """What was measured with, in one paragraph."""
+    """What was measured with, in one paragraph, and what there was no time for."""
     machine = results["machine"]
+    left_out = sum(run["error"] == NO_TIME for run in results["runs"])
+    told = f" {left_out} of {len(results['runs'])} loads were not begun: the time was up." if left_out else ""
     versions = {**machine["versions"], **{f"{name} (beside the project)": v for name, v in results["peers"].items()}}
     listed = ", ".join(f"{name} {number}" for name, number in versions.items())
     before, after = results["load"]["before"][0], results["load"]["after"][0]
     return (
         f"{machine['cores']} cores, {machine['memory'] / 1e9:.0f} GB of memory, Python {machine['python']}; load of "
         f"the machine {before:.1f} at the beginning and {after:.1f} at the end; {results['seconds']:,} seconds in all. "
-        f"{listed}."
+        f"{listed}.{told}"
     )
 
 
