@@ -169,7 +169,7 @@ def failures(results: Results) -> Grid:
 
 
 def _shortened(reason: str) -> str:
-    plain = re.sub(r"\x1b\[\d+m", "", reason)
+    plain = " ".join(re.sub(r"\x1b\[\d+m", "", reason).split())
     return re.sub(r"\S*/(\S+)", r"\1", plain)[:_CHARACTERS_OF_A_REASON]
 
 
