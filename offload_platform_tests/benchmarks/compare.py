@@ -29,7 +29,7 @@ from . import report
 from .contenders import DLT, PLATFORM, Contender, Task, contenders
 from .imports import heaviest
 from .measuring import NO_TIME, Cost, run, write_json
-from .peers import REPOSITORY, install
+from .peers import REPOSITORY, Peers, install
 
 USERS = {"stationaries": 4110, "transports": 220, "attributes.long": 1640, "driving_events_realtime": 3500}
 """Users in the largest delivery: 750,000 stays, 40,000 trips, a million attributes, 4,000 drives."""
@@ -87,9 +87,8 @@ class Benchmark:
         self._end_of_loads = time.monotonic() + _SHARE_OF_LOADS * seconds
         self._end = time.monotonic() + seconds
 
-    def loads(self, offload_types: Sequence[str]) -> dict[str, Any]:
+    def loads(self, offload_types: Sequence[str], peers: Peers) -> dict[str, Any]:
         """Load every delivery by everybody."""
-        peers = install()
         everybody = contenders(peers)
         files: dict[Cell, dict[str, Any]] = {}
         runs: list[dict[str, Any]] = []
@@ -194,6 +193,8 @@ def main(
 ) -> None:
     """Measure, show, and write the results."""
     console = Console(stderr=True)
+    console.log("installing other tools into .bench")
+    peers = install()
     started, load_before = time.monotonic(), os.getloadavg()
     seconds = 60 * (max(minutes, _MINUTES_FULL) if full else minutes)
     with tempfile.TemporaryDirectory(prefix="offload-benchmark-") as folder:
@@ -201,7 +202,7 @@ def main(
         results = {
             "machine": _machine(),
             "fixed": benchmark.fixed_costs(),
-            **benchmark.loads(types or list(USERS)),
+            **benchmark.loads(types or list(USERS), peers),
             "merges": benchmark.merges(),
         }
     results["seconds"] = round(time.monotonic() - started)

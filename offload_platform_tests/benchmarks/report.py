@@ -79,6 +79,11 @@ class Runs:
         done = [run for run in self._runs if run["contender"] == name and not run["error"]]
         return sorted(done, key=lambda run: int(run["round"]))
 
+    def outcome(self, name: str) -> str:
+        """What became of one that has nothing to show."""
+        errors = {run["error"] for run in self._runs if run["contender"] == name}
+        return "not run" if errors == {NO_TIME} else "failed"
+
     def median(self, name: str, figure: str) -> float | None:
         """The median of a figure of one contender."""
         done = self.succeeded(name)
@@ -126,7 +131,7 @@ def loads(results: Results) -> Grid:
                     "" if name == PLATFORM else _number(runs.ratio("wall", name)),
                     _number(file["size_bytes"] / 1e6 / wall if wall else None, 0),
                     _number(peak / 1e6 if peak else None, 0),
-                    _number(arrived, 0) if done else "failed",
+                    _number(arrived, 0) if done else runs.outcome(name),
                 ]
             )
     headers = ("delivery", "", "CPU s>", "CPU, ours ÷ theirs>", "wall s>", "wall, ours ÷ theirs>", "MB/s>")
@@ -314,7 +319,7 @@ def plot(results: Results) -> str:
             y += _BAR + 5
             drawn.append(_text(_LABEL - 8, y + 4, name, anchor="end"))
             if value is None:
-                drawn.append(_text(_LABEL, y + 4, "failed"))
+                drawn.append(_text(_LABEL, y + 4, runs.outcome(name)))
                 continue
             width = (_WIDTH - _LABEL - 120) * value / most
             colour = _COLOURS.get(name, _OTHER_COLOUR)
