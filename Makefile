@@ -33,13 +33,13 @@ test: $(READY)  ## Lint, type check, validate the definitions, and run the whole
 	OFFLOAD_FEEDS=feeds.example.yaml $(BIN)/dagster definitions validate --workspace workspace.yaml --log-level warning
 	$(BIN)/pytest
 
-bench: $(READY)  ## Load a driving day of 600 MB, beside the JSON readers of polars and DuckDB
-	$(BIN)/python offload_platform_tests/benchmarks/driving_events.py --drives 16800
+bench: $(READY)  ## Load the same files by this platform, bare engines and other tools: ten minutes (FULL=1: an hour)
+	$(BIN)/python -m offload_platform_tests.benchmarks.compare $(if $(FULL),--full)
 
 lock:  ## Resolve pyproject.toml anew into requirements.lock (needs uv)
 	{ echo '# The exact versions that are tested together, with their hashes. Written by `make lock` from pyproject.toml.'; \
 	  uv pip compile --quiet --universal --python-version 3.11 --extra test --generate-hashes --no-header pyproject.toml; } \
 	  > requirements.lock.new && mv requirements.lock.new requirements.lock
 
-clean:  ## Remove the environment and the demo
-	rm -rf $(VENV) demo
+clean:  ## Remove the environments and the demo
+	rm -rf $(VENV) .bench demo
