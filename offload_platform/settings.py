@@ -18,10 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from offload_platform.contracts.contract import Cadence
 from offload_platform.contracts.deliveries import Layout, Places
+from offload_platform.contracts.table_form import in_table_form
 from offload_platform.thresholds import CheckThresholds, Deadline
 from offload_platform.vendors import vendor_named, vendor_names
 
 FEEDS_VARIABLE = "OFFLOAD_FEEDS"
+EXPORTS = "exports"
+"""First part of the asset keys of exports, where those of a table have the name of its feed."""
+
 _DEADLINES: Mapping[Cadence, Deadline] = {
     Cadence.WEEKLY: Deadline(late_hours=6, overdue_hours=36),
     Cadence.DAILY: Deadline(late_hours=5, overdue_hours=24),
@@ -60,6 +64,14 @@ class Pseudonyms(StrEnum):
     """Nothing; no secret is needed."""
 
 
+class Files(StrEnum):
+    """Who has made the files of a feed."""
+
+    VENDOR = "vendor"
+    TABLE = "table"
+    """An export of the vendor's table, by this platform elsewhere: with its columns, and ids that are pseudonyms."""
+
+
 class Feed(Strict):
     """One vendor account as configured. Adding a feed touches no code."""
 
@@ -77,6 +89,7 @@ class Feed(Strict):
         default={}, validate_default=True, description="Below the url, by offload type, where the client chooses them."
     )
     source_timezone: str = Field(default="UTC", description="Of folders, names and times that tell no offset.")
+    files: Files = Field(default=Files.VENDOR, description="Files of the vendor, or of an export of its table.")
     columns: dict[str, tuple[str, ...]] = Field(
         default={}, description="Delivered columns in order, by offload type, of parts without a header."
     )
@@ -89,6 +102,13 @@ class Feed(Strict):
     deadlines: dict[str, Deadline] = Field(default={}, description="By family; by cadence where left out.")
     checks: CheckThresholds = Field(default=CheckThresholds(), description="Thresholds of all offload types.")
     checks_by_type: dict[str, CheckThresholds] = Field(default={}, description="Thresholds of single offload types.")
+
+    @field_validator("name")
+    @classmethod
+    def _beside_exports(cls, name: str) -> str:
+        if name == EXPORTS:
+            raise ValueError(f"{EXPORTS!r} is what Dagster's assets of exports begin with; choose another name")
+        return name
 
     @field_validator("vendor")
     @classmethod
@@ -182,6 +202,13 @@ class Feed(Strict):
                 raise ValueError(wrong)
         return directories
 
+    @field_validator("files")
+    @classmethod
+    def _in_a_tree_of_exports(cls, files: Files, info: ValidationInfo) -> Files:
+        if files is Files.TABLE and "vendor" in info.data and not vendor_named(info.data["vendor"]).layout.is_placed:
+            raise ValueError("exports do not write the folders of this vendor")
+        return files
+
     @field_validator("columns")
     @classmethod
     def _columns_of_contracts(
@@ -194,7 +221,10 @@ class Feed(Strict):
                     raise ValueError(f"unknown offload type {offload_type!r}; known: {', '.join(contracts)}")
                 if doubled := sorted({name for name in names if names.count(name) > 1}):
                     raise ValueError(f"{offload_type}: column {doubled[0]!r} stands twice")
-                if missing := contracts[offload_type].missing_wire_columns(names):
+                contract = contracts[offload_type]
+                if info.data.get("files") is Files.TABLE:
+                    contract = in_table_form(contract)
+                if missing := contract.missing_wire_columns(names):
                     raise ValueError(f"{offload_type}: column {missing[0]!r} is missing; no row can be read without it")
         return columns
 

@@ -1,7 +1,7 @@
 """What a contract says of one column, beside its type and its pandera rules."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -65,9 +65,11 @@ def column(
     return pa.Field(description=description, nullable=nullable, metadata={"facts": facts}, **rules)
 
 
-def columns_of(schema: pa.DataFrameSchema) -> Mapping[str, Column]:
-    """The columns of a contract's schema, in order, by warehouse name."""
+def columns_of(schema: pa.DataFrameSchema, readers: Mapping[str, Reader]) -> Mapping[str, Column]:
+    """The columns of a contract's schema, in order, by warehouse name; some with other readers than their own."""
+    facts = {name: field.metadata["facts"] for name, field in schema.columns.items()}
+    facts |= {name: replace(facts[name], reader=reader) for name, reader in readers.items()}
     return {
-        name: Column(name, field.dtype.type, field.nullable, field.description, field.metadata["facts"])
+        name: Column(name, field.dtype.type, field.nullable, field.description, facts[name])
         for name, field in schema.columns.items()
     }

@@ -12,7 +12,7 @@ import pandera.polars as pa
 import polars as pl
 
 from offload_platform.contracts.columns import Column, columns_of
-from offload_platform.contracts.readers import Computed, Protecting, PseudonymCell, UnknownColumns
+from offload_platform.contracts.readers import Computed, Protecting, PseudonymCell, Reader, UnknownColumns
 
 _PERSON_COLUMNS = ("user_id", "metadata_user_id", "external_id")
 
@@ -112,7 +112,8 @@ class Contract:
     says when what a row tells happened; where the event of a thing `may_move`, rows about the same may differ in it.
     `references` name what rows refer to. `window` is that of snapshots of events. `changed_at` is the column that says
     when what a row tells was last changed: a row never takes the place of one that was changed later, whenever it is
-    delivered. `dropped` are delivered columns that are known, and kept nowhere.
+    delivered. `dropped` are delivered columns that are known, and kept nowhere. `readers`, by column, stand in place of
+    those of the rows.
     """
 
     vendor: str
@@ -133,6 +134,7 @@ class Contract:
     may_move: bool = False
     changed_at: str | None = None
     dropped: tuple[str, ...] = ()
+    readers: Mapping[str, Reader] = field(default_factory=dict)
 
     @property
     def table(self) -> str:
@@ -187,7 +189,7 @@ class Contract:
     @cached_property
     def columns(self) -> Mapping[str, Column]:
         """Columns by warehouse name, in table order."""
-        return columns_of(self.schema)
+        return columns_of(self.schema, self.readers)
 
     @cached_property
     def ruled_schema(self) -> pa.DataFrameSchema:
@@ -210,6 +212,11 @@ class Contract:
     def known_wire_columns(self) -> frozenset[str]:
         """Delivered columns that are no surprise: those that are read, their other names, those that are dropped."""
         return frozenset((*self.wire_columns, *self.wire.aliases, *self.dropped))
+
+    @property
+    def keeps_unknown_columns(self) -> bool:
+        """Whether delivered columns that it does not know are kept."""
+        return any(isinstance(c.facts.reader, UnknownColumns) for c in self.columns.values())
 
     @cached_property
     def protected_wire_columns(self) -> frozenset[str]:

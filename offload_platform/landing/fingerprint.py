@@ -107,7 +107,8 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     delivered, known = set(fingerprint.columns), set(contract.wire_columns)
     is_empty = fingerprint.is_json and not delivered
     unknown = [c for c in fingerprint.columns if c not in contract.known_wire_columns]
-    drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, "kept in extra") for c in unknown]
+    kept = "kept in extra" if contract.keeps_unknown_columns else "not kept"
+    drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, kept) for c in unknown]
     missing = contract.expected_wire_columns - delivered
     if not is_empty:
         drift += [Drift(DriftKind.MISSING_COLUMN, c, "read as null") for c in contract.wire_columns if c in missing]

@@ -6,7 +6,7 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.landing.errors import LandingError
 from offload_platform.quality.protect import PseudonymKey
 from offload_platform.quality.reading import Reading
-from offload_platform.settings import Feed, Pseudonyms
+from offload_platform.settings import Feed, Files, Pseudonyms
 
 KEY_VARIABLE = "OFFLOAD_PSEUDONYM_KEY"
 SHORTEST_KEY = 32
@@ -22,11 +22,14 @@ def reading_of(feed: Feed, contract: Contract) -> Reading:
     Raises:
         PseudonymKeyError: the contract keeps pseudonyms, and there is no usable key.
     """
-    is_keyed = contract.needs_pseudonyms and feed.pseudonyms is Pseudonyms.KEYED
+    in_table_form = feed.files is Files.TABLE
+    # In files of a table, ids are pseudonyms already.
+    is_keyed = contract.needs_pseudonyms and feed.pseudonyms is Pseudonyms.KEYED and not in_table_form
     return Reading(
         zone=feed.source_timezone,
         columns=feed.columns.get(contract.offload_type, ()),
         key=_key_from_environment(feed, contract) if is_keyed else None,
+        in_table_form=in_table_form,
     )
 
 

@@ -61,15 +61,18 @@ class Block:
         """Physical lines."""
         return len(self.line_ends)
 
-    @property
-    def line_feeds(self) -> int:
-        """Lines that have an end."""
-        return int(np.count_nonzero(self.line_ends < len(self.content)))
+    def ends_of_records(self, heights: Mapping[int, int]) -> tuple[int, int]:
+        """How many records have an end, and how many of them CRLF; `heights` has the lines of those of more than one.
 
-    @property
-    def carriage_returns(self) -> int:
-        """Lines that end in CRLF."""
-        return int(np.count_nonzero(_returns_before(self.content, self.line_ends)))
+        The line ends inside a record belong to the text of its cells.
+        """
+        is_last = np.ones(self.lines, dtype=bool)
+        for line, height in heights.items():
+            is_last[line - self.first_line : line - self.first_line + height - 1] = False
+        ends = self.line_ends[is_last]
+        return int(np.count_nonzero(ends < len(self.content))), int(
+            np.count_nonzero(_returns_before(self.content, ends))
+        )
 
     def raw(self, first_lines: pl.Series, heights: Mapping[int, int]) -> list[str]:
         """The text of the records that begin on some lines; `heights` has the lines of those of more than one."""

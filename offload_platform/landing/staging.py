@@ -116,11 +116,12 @@ def stage(
     """
 
     def stage_one(part: Part) -> StagedPart:
-        staged = _stage_part(store, part, contract, reading, folder)
+        staged = _stage_part(store, part, read_by, reading, folder)
         on_progress(part.stored.size)
         return staged
 
     reading = reading_of(store.feed, contract)
+    read_by = reading.of(contract)
 
     with ThreadPoolExecutor(_WORKERS) as workers:
         parts = tuple(workers.map(stage_one, delivery.parts))
@@ -309,8 +310,9 @@ class _Tally:
         self.continued += found.continued
         self.loaded += good.height
         self.quarantined += quarantined.height
-        self.line_feeds += block.line_feeds
-        self.carriage_returns += block.carriage_returns
+        line_feeds, carriage_returns = block.ends_of_records(found.heights)
+        self.line_feeds += line_feeds
+        self.carriage_returns += carriage_returns
         if quarantined.height:
             first = quarantined.head(_SAMPLE_ROWS - len(self.sample))
             self.sample += [(line, why, mask(raw)[:_SAMPLE_CHARACTERS]) for line, why, raw in first.rows()]

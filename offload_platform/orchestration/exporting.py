@@ -15,9 +15,9 @@ from offload_platform.exports.errors import BucketRefused, ExportError, RowsDiff
 from offload_platform.exports.form import ExportForm
 from offload_platform.exports.registry import Outcome, Registry, Saved, Slot, State
 from offload_platform.exports.sending import is_in_bucket, newest_due, send_due, waiting
-from offload_platform.exports.slots import name_of, slot_named
+from offload_platform.exports.slots import name_of, slot_after, slot_named
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
-from offload_platform.settings import Settings, SettingsError
+from offload_platform.settings import EXPORTS, Settings, SettingsError
 from offload_platform.warehouse.files import WarehouseFiles
 
 ROWS_CHECK = "every_selected_row_is_in_the_file"
@@ -25,7 +25,6 @@ OBJECT_CHECK = "object_is_in_the_bucket"
 OF_EXPORTS = {"offload/kind": "export"}
 """Tag of the runs of all exports; they are kept no longer than their logs, because the registry knows what was sent."""
 
-_GROUP = "exports"
 _FORMAT = "%Y-%m-%d-%H-%M"
 _SHOWN = timedelta(days=92)
 _LATE_SLOTS, _OVERDUE_SLOTS = 2, 4
@@ -50,7 +49,7 @@ def exports_of(settings: Settings) -> tuple[list[dg.AssetsDefinition], list[dg.S
 
 def export_key(name: str) -> dg.AssetKey:
     """Asset key of an export."""
-    return dg.AssetKey([_GROUP, name])
+    return dg.AssetKey([EXPORTS, name])
 
 
 def export_tags(name: str) -> dict[str, str]:
@@ -65,7 +64,9 @@ def export_partitions(registry: Registry, export: Saved) -> dg.TimeWindowPartiti
     hour would be 35,040.
     """
     newest = registry.newest(export)
-    start = max(export.cadences[0].after, min(newest.slot, datetime.now(UTC) - _SHOWN))
+    # The moment from which an export counts is no slot: nothing is ever sent for it.
+    first = slot_after(export.cadences, export.cadences[0].after, export.form.zone)
+    start = max(first, min(newest.slot, datetime.now(UTC) - _SHOWN))
     return dg.TimeWindowPartitionsDefinition(
         start=start.astimezone(export.form.zone).strftime(_FORMAT),
         fmt=_FORMAT,
@@ -85,7 +86,7 @@ def _asset(files: WarehouseFiles, registry: Registry, export: Saved) -> dg.Asset
         key=key,
         partitions_def=partitions,
         deps=[PUBLISHED_KEY],
-        group_name=_GROUP,
+        group_name=EXPORTS,
         owners=["team:data-platform"],
         kinds={"s3", "csv"},
         tags={"frequency_minutes": str(form.frequency_minutes)},

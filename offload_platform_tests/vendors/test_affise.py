@@ -126,12 +126,18 @@ def test_every_file_of_some_days_lies_in_the_folders_that_are_listed_for_them() 
         ({"directories": {"clicks": "", "conversions": "b"}}, "a directory of its own"),
         ({"directories": DIRECTORIES | {"installs": "i"}}, "unknown offload type 'installs'"),
         ({"app_id": "1"}, "no app ids"),
+        ({"name": "exports"}, "Dagster's assets of exports begin with; choose another name"),
+        ({"files": "table", "columns": {"clicks": ("id", "created_at")}}, "'click_id' is missing"),
         ({"frequency_minutes": 7}, "must divide"),
         ({"source_timezone": "Moscow"}, "unknown time zone"),
         ({"columns": {"clicks": ("id", "id", "created_at")}}, "'id' stands twice"),
         ({"columns": {"clicks": ("id", "offer_id")}}, "'created_at' is missing"),
         ({"vendor": "sentiance", "app_id": "a" * 24, "cadence": {"lifestyle": "intraday"}}, "cannot be intraday"),
         ({"vendor": "sentiance", "app_id": "a" * 24, "cadence": {"lifestyle": "weekly"}}, "the vendor chooses"),
+        (
+            {"vendor": "sentiance", "app_id": "a" * 24, "cadence": {"lifestyle": "weekly"}, "files": "table"},
+            "exports do not write the folders",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(account: Callable[..., Account], said: dict[str, Any], wrong: str) -> None:
