@@ -85,6 +85,13 @@ class GapThreshold(_Strict):
     error_from: int = Field(default=8, ge=1)
 
 
+class DecisionThreshold(_Strict):
+    """Changes that undo a decision, as a share of the changes of a delivery."""
+
+    allowed_share: float = Field(default=0.0, ge=0, le=1)
+    severity: Severity = Severity.WARN
+
+
 class CheckThresholds(_Strict):
     """Thresholds of the checks of a table."""
 
@@ -96,6 +103,7 @@ class CheckThresholds(_Strict):
     references: ReferenceThreshold = ReferenceThreshold()
     withdrawals: WithdrawalThreshold = WithdrawalThreshold()
     gaps: GapThreshold = GapThreshold()
+    decisions: DecisionThreshold = DecisionThreshold()
 
     def overridden_by(self, other: "CheckThresholds") -> "CheckThresholds":
         """These thresholds, with those that `other` states in their place."""

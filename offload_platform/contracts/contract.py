@@ -50,6 +50,15 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """Values of a column that are decisions, and those that leave them open: none is expected to be undone."""
+
+    column: str
+    made: tuple[str, ...]
+    undecided: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Window:
     """How far each snapshot of events reaches back, and when the absence of an event from it says something.
 
@@ -113,7 +122,7 @@ class Contract:
     `references` name what rows refer to. `window` is that of snapshots of events. `changed_at` is the column that says
     when what a row tells was last changed: a row never takes the place of one that was changed later, whenever it is
     delivered. `dropped` are delivered columns that are known, and kept nowhere. `readers`, by column, stand in place of
-    those of the rows.
+    those of the rows. `decisions` are told of when a later change undoes one.
     """
 
     vendor: str
@@ -135,6 +144,7 @@ class Contract:
     changed_at: str | None = None
     dropped: tuple[str, ...] = ()
     readers: Mapping[str, Reader] = field(default_factory=dict)
+    decisions: Decisions | None = None
 
     @property
     def table(self) -> str:

@@ -18,7 +18,7 @@ from offload_platform.quality.drift import Drift
 from offload_platform.settings import Feed
 from offload_platform.thresholds import CheckThresholds, Severity
 from offload_platform.warehouse.load import Loaded
-from offload_platform.warehouse.measures import Coverage, RepeatedKey, links_of
+from offload_platform.warehouse.measures import Coverage, RepeatedKey, Undone, links_of
 
 ACCOUNT_CHECK = "rows_are_accounted_for"
 QUARANTINE_CHECK = "rows_keep_the_contract"
@@ -28,6 +28,7 @@ TIME_CHECK = "events_arrive_in_time"
 VOLUME_CHECK = "volume_is_usual"
 REFERENCE_CHECK = "references_are_covered"
 GAP_CHECK = "deliveries_follow_each_other"
+DECISION_CHECK = "decisions_stand"
 
 _JUDGED_FROM_DELIVERIES = 3
 _SAMPLE_ROWS = 10
@@ -56,6 +57,9 @@ def check_specs(feed: Feed, contract: Contract, key: dg.AssetKey) -> list[dg.Ass
             f"A delivery comes every {feed.period(contract.family).total_seconds() / 60:g} minutes; where several in a "
             "row are missing, the vendor may have stopped, or had nothing to tell."
         )
+    if decided := contract.decisions:
+        made, undecided = " or ".join(decided.made), " or ".join(decided.undecided)
+        said[DECISION_CHECK] = f"No change takes {decided.column} back from {made} to {undecided}."
     if links := links_of(feed, contract):
         referring = ", ".join(dict.fromkeys(link.referring.offload_type for link in links))
         said[REFERENCE_CHECK] = f"What rows refer to has been delivered. Rows that refer: those of {referring}."
@@ -87,6 +91,8 @@ def check_results(loaded: Loaded, feed: Feed) -> list[dg.AssetCheckResult]:
         results.append(late(loaded, thresholds))
     if loaded.partition.adds_up:
         results.append(_gaps(loaded, thresholds))
+    if loaded.measures.decisions is not None:
+        results.append(_decisions(loaded.measures.decisions, thresholds))
     if loaded.measures.coverages:
         results.append(_references(loaded.measures.coverages, feed))
     return results
@@ -338,6 +344,30 @@ def _gaps(loaded: Loaded, thresholds: CheckThresholds) -> dg.AssetCheckResult:
         severity=_severity(Severity.ERROR if longest >= threshold.error_from else Severity.WARN),
         description=description,
         metadata=metadata,
+    )
+
+
+def _decisions(decisions: Undone, thresholds: CheckThresholds) -> dg.AssetCheckResult:
+    threshold = thresholds.decisions
+    share = decisions.undone / decisions.changes if decisions.changes else 0.0
+    passed = share <= threshold.allowed_share
+    description = f"None of {_many(decisions.changes, 'change', 'changes')} undoes a decision."
+    if decisions.undone:
+        description = (
+            f"{decisions.undone:,} of {_many(decisions.changes, 'change', 'changes')} ({_percent(share)}) "
+            f"undo a decision, {_beside(share, threshold.allowed_share)}"
+            + ("." if passed else "; ask who took them back, or raise checks.decisions.allowed_share of the feed.")
+        )
+    return dg.AssetCheckResult(
+        check_name=DECISION_CHECK,
+        passed=passed,
+        severity=_severity(threshold.severity),
+        description=description,
+        metadata={
+            "changes": decisions.changes,
+            "decisions undone": decisions.undone,
+            "share of decisions undone": _share(decisions.undone, decisions.changes),
+        },
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from offload_platform.contracts.contract import Content, Contract, Reference
+from offload_platform.contracts.contract import Content, Contract, Decisions, Reference
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.quality.drift import Drift, DriftKind
 from offload_platform.settings import Feed
@@ -145,13 +145,21 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Undone:
+    """States that rows tell of what was known before, and those among them that undo a decision."""
+
+    changes: int
+    undone: int
+
+
+@dataclass(frozen=True)
 class Measures:
     """The figures of one load.
 
     `lags` are those of an increment; `newest_event_days` is by how many days the newest event of any other delivery is
     older than its stamp, below zero for an event after it. Both are None where no row has an event time. `drift` is all
     that the slice shows beside its contract, `gaps` are those before each of its deliveries, longest first, where
-    deliveries add up.
+    deliveries add up. `decisions` are changes, and those that undo one.
     """
 
     parts: tuple[PartAccount, ...]
@@ -162,6 +170,7 @@ class Measures:
     coverages: tuple[Coverage, ...]
     drift: tuple[Drift, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    decisions: Undone | None = None
 
 
 def links_of(feed: Feed, contract: Contract) -> tuple[Link, ...]:
@@ -197,7 +206,32 @@ def measure(connection: duckdb.DuckDBPyConnection, feed: Feed, replaced: Partiti
         coverages=tuple(_coverage(connection, feed, link, replaced, delivery) for link in links_of(feed, contract)),
         drift=_drift(connection, replaced),
         gaps=_gaps(connection, replaced, feed.period(contract.family)) if replaced.adds_up else (),
+        decisions=_undone(connection, replaced, contract.decisions) if contract.decisions else None,
     )
+
+
+def _undone(connection: duckdb.DuckDBPyConnection, replaced: Partition, decisions: Decisions) -> Undone:
+    """Each state of the slice beside the one before it, by the time of the change and whichever day told it."""
+    contract, table = replaced.contract, delivered_view(replaced.contract)
+    assert contract.changed_at is not None
+    key, status = ", ".join(quoted(name) for name in contract.identity), quoted(decisions.column)
+    state = f"{key}, {quoted(contract.changed_at)}, {status}"
+    [(changes, undone)] = connection.execute(
+        f"""
+        WITH told AS (SELECT DISTINCT {state} FROM {table} WHERE {_IN_SLICE}),
+        states AS (
+            SELECT DISTINCT {state} FROM {table} SEMI JOIN told USING ({key}) WHERE feed = ?
+        ),
+        in_turn AS (
+            SELECT *, lag({status}) OVER (PARTITION BY {key} ORDER BY {quoted(contract.changed_at)}) AS before
+            FROM states
+        )
+        SELECT count(before), count(*) FILTER (list_contains(?, before) AND list_contains(?, {status}))
+        FROM in_turn SEMI JOIN told USING ({state})
+        """,
+        [*_slice(replaced), replaced.feed, list(decisions.made), list(decisions.undecided)],
+    ).fetchall()
+    return Undone(changes, undone)
 
 
 def _drift(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[Drift, ...]:

@@ -13,6 +13,7 @@ import pytest
 from offload_platform.contracts.deliveries import Places
 from offload_platform.landing.errors import UntrustedPart
 from offload_platform.landing.pseudonyms import KEY_VARIABLE, PseudonymKeyError
+from offload_platform.orchestration.checks import DECISION_CHECK, check_results
 from offload_platform.quality.protect import PseudonymKey
 from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
@@ -263,6 +264,30 @@ def test_a_status_has_one_name(account: Callable[..., Account], delivered: str, 
     assert [drift.detail for drift in loaded.measures.drift if drift.kind == "new value"] == (
         [status] if is_new else []
     )
+
+
+@pytest.mark.parametrize("severity", ["warn", "error"])
+def test_a_decision_that_is_undone_is_told_of_on_whichever_day(account: Callable[..., Account], severity: str) -> None:
+    of = account(checks={"decisions": {"severity": severity}})
+    row = f"{CONVERSION},{CLICK},2026-11-20 07:01:00,2026-11-2{{}}:00,{{}},1.5,1,EUR,7,9"
+
+    def verdict(stamp: str, *lines: str) -> tuple[bool, str, int, int]:
+        of.put("conversions", stamp, HEADER, *lines)
+        results = check_results(of.load("conversions", stamp[:10]), of.feed)
+        [check] = [result for result in results if result.check_name == DECISION_CHECK]
+        figures = check.metadata["changes"].value, check.metadata["decisions undone"].value
+        return check.passed, check.severity.value, *figures
+
+    first = (row.format("0 07:01", "hold"), row.format("0 09:00", "confirmed"), row.format("0 09:00", "confirmed"))
+    assert verdict("2026-11-20-10-00", *first) == (True, severity.upper(), 1, 0)
+    assert verdict("2026-11-21-10-00", row.format("1 09:00", "pending")) == (False, severity.upper(), 1, 1)
+    assert verdict("2026-11-22-10-00", row.format("2 09:00", "declined")) == (True, severity.upper(), 1, 0)
+    # What is told late counts at its own time.
+    assert verdict("2026-11-22-10-15", row.format("2 08:00", "hold")) == (True, severity.upper(), 2, 0)
+    allowed = account(checks={"decisions": {"allowed_share": 1}})
+    assert [
+        r.passed for r in check_results(allowed.load("conversions"), allowed.feed) if r.check_name == DECISION_CHECK
+    ] == [True]
 
 
 def test_money_is_decimal_and_what_is_rounded_is_kept_and_told(account: Callable[..., Account]) -> None:

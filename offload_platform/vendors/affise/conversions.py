@@ -8,7 +8,7 @@ import polars as pl
 
 from offload_platform.contracts import types
 from offload_platform.contracts.columns import Privacy, column
-from offload_platform.contracts.contract import Content, Contract, CsvFormat, Reference
+from offload_platform.contracts.contract import Content, Contract, CsvFormat, Decisions, Reference
 from offload_platform.contracts.readers import Computed, DecimalCell, TextCell, delivered
 from offload_platform.vendors.affise import shared_columns as shared
 from offload_platform.vendors.affise.layout import DATA_FUSION
@@ -183,6 +183,7 @@ CONTRACT = Contract(
     event_time="changed_at",
     may_move=True,
     changed_at="changed_at",
+    decisions=Decisions("status", made=("confirmed", "declined"), undecided=("pending", "hold")),
     references=(Reference("clicks", ("click_id",), days=_DAYS_TO_CONVERT),),
     key=("conversion_id",),
     source=shared.DATA_FUSION,
