@@ -163,8 +163,14 @@ class Contract:
 
     @property
     def person_columns(self) -> tuple[str, ...]:
-        """Columns that hold the id of a person, the vendor's or the client's."""
-        return tuple(name for name in _PERSON_COLUMNS if name in self.columns)
+        """Columns that hold the id of a person, the vendor's or the client's, or the pseudonym of one."""
+        return (*(name for name in _PERSON_COLUMNS if name in self.columns), *self.pseudonyms_of_persons)
+
+    @property
+    def pseudonyms_of_persons(self) -> Mapping[str, str]:
+        """Columns that hold pseudonyms of persons' ids, with the kind of id."""
+        readers = ((c.name, c.facts.reader) for c in self.columns.values())
+        return {name: r.kind for name, r in readers if isinstance(r, PseudonymCell) and r.of_person}
 
     @property
     def unknown_column(self) -> str | None:

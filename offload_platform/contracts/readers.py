@@ -162,12 +162,14 @@ class PointsCell:
 class PseudonymCell:
     """An identifier of which only a keyed hash is kept: the same id gives the same hash wherever its `kind` is read.
 
-    The case of the id plays no part. `absent` holds texts, in lower case, that stand for no id.
+    The case of the id plays no part. `absent` holds texts, in lower case, that stand for no id. What several people may
+    share, as an address of the net, is not `of_person`.
     """
 
     wire: str
     kind: str
     absent: tuple[str, ...] = ()
+    of_person: bool = True
 
 
 @dataclass(frozen=True)

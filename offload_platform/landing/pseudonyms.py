@@ -10,6 +10,7 @@ from offload_platform.settings import Feed, Files, Pseudonyms
 
 KEY_VARIABLE = "OFFLOAD_PSEUDONYM_KEY"
 SHORTEST_KEY = 32
+_NO_KEY_YET = "Make one (openssl rand -hex 32) and keep it safe, or write pseudonyms: dropped in the feed."
 
 
 class PseudonymKeyError(LandingError):
@@ -28,18 +29,21 @@ def reading_of(feed: Feed, contract: Contract) -> Reading:
     return Reading(
         zone=feed.source_timezone,
         columns=feed.columns.get(contract.offload_type, ()),
-        key=_key_from_environment(feed, contract) if is_keyed else None,
+        key=key_from_environment(f"{feed.name} {contract.offload_type}: ", _NO_KEY_YET) if is_keyed else None,
         in_table_form=in_table_form,
     )
 
 
-def _key_from_environment(feed: Feed, contract: Contract) -> PseudonymKey:
+def key_from_environment(concerned: str, next_step: str) -> PseudonymKey:
+    """The key in `OFFLOAD_PSEUDONYM_KEY`; the message says before what is `concerned`, and then what to do.
+
+    Raises:
+        PseudonymKeyError: there is none, or it is shorter than 32 characters.
+    """
     secret = os.environ.get(KEY_VARIABLE, "")
     if len(secret) < SHORTEST_KEY:
         found = f"has {len(secret)} characters" if secret else "is not set"
         raise PseudonymKeyError(
-            f"{feed.name} {contract.offload_type}: {KEY_VARIABLE} {found}; the key of the pseudonyms has at least "
-            f"{SHORTEST_KEY}. Make one (openssl rand -hex 32) and keep it safe, or write pseudonyms: dropped in the "
-            "feed."
+            f"{concerned}{KEY_VARIABLE} {found}; the key of the pseudonyms has at least {SHORTEST_KEY}. {next_step}"
         )
     return PseudonymKey(secret.encode())

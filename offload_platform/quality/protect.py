@@ -31,8 +31,8 @@ class PseudonymKey:
     secret: bytes = field(repr=False)
 
     def pseudonym(self, kind: str, value: str) -> str:
-        """What is kept of an id of some kind: 64 hexadecimal digits."""
-        return hmac.digest(self.secret, f"{kind}\t{value}".encode(), "sha256").hex()
+        """What is kept of an id of some kind: 64 hexadecimal digits. Its case, and blanks around it, play no part."""
+        return hmac.digest(self.secret, f"{kind}\t{_folded(value)}".encode(), "sha256").hex()
 
     @property
     def check(self) -> str:
@@ -44,8 +44,7 @@ def pseudonyms(ids: pl.Series, kind: str, key: PseudonymKey, absent: Sequence[st
     """A keyed hash of each id, null for those in `absent`; the case of an id, and blanks around it, play no part."""
 
     def kept_of(text: str) -> str | None:
-        value = text.lower().strip()
-        return None if value in absent else key.pseudonym(kind, value)
+        return None if _folded(text) in absent else key.pseudonym(kind, text)
 
     return _each_once(ids, kept_of)
 
@@ -71,6 +70,10 @@ def family(text: pl.Expr, families: tuple[tuple[str, str], ...], other: str) -> 
     for name, pattern in families:
         chosen = chosen.when(text.str.contains(pattern)).then(pl.lit(name))
     return pl.when(text.is_not_null()).then(chosen.otherwise(pl.lit(other)) if families else pl.lit(other))
+
+
+def _folded(text: str) -> str:
+    return text.lower().strip()
 
 
 def _each_once(texts: pl.Series, kept_of: Callable[[str], str | None]) -> pl.Series:

@@ -13,6 +13,7 @@ import duckdb
 from offload_platform.contracts.contract import Contract
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.ops import ensure_ops, insert_ops
+from offload_platform.warehouse.pseudonyms import key_of
 from offload_platform.warehouse.receipts import Receipt
 from offload_platform.warehouse.sql import fetched, quoted
 from offload_platform.warehouse.storage import content_hash, rows_table, sightings_table, versions_table
@@ -46,7 +47,8 @@ class Removed:
 class Erasure:
     """What an erasure has removed, by offload type, or would remove.
 
-    `ids` are all that it was about: those of the request, and users who were ever linked to its external ids.
+    `ids` are all that it was about: those of the request, users who were ever linked to its external ids, and the
+    pseudonyms of all these.
     `linked` are external ids of the users that the request does not name; they are not erased by themselves.
     """
 
@@ -75,6 +77,7 @@ def erase(connection: duckdb.DuckDBPyConnection, request: Request, key: ErasureK
 
     Raises:
         ErasureKeyError: earlier erasures were made with another key.
+        PseudonymKeyError: there are pseudonyms, and the key that they were made with is missing.
     """
     with transaction(connection):
         ensure_ops(connection)
@@ -98,12 +101,17 @@ def what_would_go(connection: duckdb.DuckDBPyConnection, request: Request) -> Er
 
 def _remove(connection: duckdb.DuckDBPyConnection, request: Request) -> Erasure:
     erasure = Erasure(ids={*request.users, *request.external_ids})
+    key = key_of(connection)
     for vendor in vendor_names():
         contracts = [c for c in vendor_named(vendor).contracts.values() if has_views(connection, c)]
         users = {*request.users, *_users_of(connection, contracts, request.external_ids)}
         erasure.ids |= users
         erasure.linked |= _external_ids_of(connection, contracts, users) - {*request.external_ids}
         ids = {*users, *request.external_ids}
+        if key is not None:
+            kinds = {kind for contract in contracts for kind in contract.pseudonyms_of_persons.values()}
+            ids |= {key.pseudonym(kind, value) for kind in kinds for value in ids}
+            erasure.ids |= ids
         for contract in contracts:
             removed = Removed()
             if contract.person_columns:

@@ -19,8 +19,11 @@ from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
+from offload_platform.warehouse.erasure import Request, erase
 from offload_platform.warehouse.load import Loaded
 from offload_platform.warehouse.merge import merge
+from offload_platform.warehouse.tombstones import KEY_VARIABLE as ERASURE_KEY_VARIABLE
+from offload_platform.warehouse.tombstones import ErasureKey
 
 from ..conftest import Warehouse, contract_of
 
@@ -288,6 +291,34 @@ def test_a_decision_that_is_undone_is_told_of_on_whichever_day(account: Callable
     assert [
         r.passed for r in check_results(allowed.load("conversions"), allowed.feed) if r.check_name == DECISION_CHECK
     ] == [True]
+
+
+def test_a_person_is_erased_by_an_id_of_which_only_the_pseudonym_is_kept(
+    account: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = account()
+    row = f"{{}},{CLICK},2026-11-21 07:01:00,,hold,1.5,1,EUR,7,9,{{}},{{}},198.51.100.77"
+    header = f"{HEADER},user_id,idfa,ip"
+    device = PERSONAL["idfa"]
+    rows = [row.format(f"{n:024x}", *ids) for n, ids in enumerate([("ann", ""), ("", device), ("ben", "")])]
+    of.put("conversions", "2026-11-21-10-00", header, *rows)
+    of.load("conversions")
+    request = Request(("Ann ", device.lower()))
+    with pytest.MonkeyPatch.context() as patch, of.warehouse.writing() as connection:
+        patch.delenv(KEY_VARIABLE)
+        with pytest.raises(PseudonymKeyError, match=f"{KEY_VARIABLE} is not set.*were made with"):
+            erase(connection, request, ErasureKey(b"e" * 32))
+    with of.warehouse.writing() as connection:
+        erased = erase(connection, request, ErasureKey(b"e" * 32))
+    assert erased.removed["affise.conversions"].rows == 2
+    assert of.current("conversions", "conversion_id") == [(f"{2:024x}",)]
+    monkeypatch.setenv(ERASURE_KEY_VARIABLE, "e" * 32)
+    of.put("conversions", "2026-11-21-10-15", header, *rows)
+    assert of.load("conversions").erased == 4, "those that were there, and those that come again"
+    assert of.current("conversions", "conversion_id") == [(f"{2:024x}",)]
+    with of.warehouse.writing() as connection:
+        nobody = erase(connection, Request(("198.51.100.77",)), ErasureKey(b"e" * 32))
+    assert nobody.removed == {}, "an address may be of several people"
 
 
 def test_money_is_decimal_and_what_is_rounded_is_kept_and_told(account: Callable[..., Account]) -> None:

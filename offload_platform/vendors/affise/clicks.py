@@ -32,7 +32,7 @@ class Clicks(pa.DataFrameModel):
     supplier_manager_id: types.Text = shared.text(
         "supplier_manager_id", "Id of the advertiser's manager.", privacy=Privacy.IDENTIFIER
     )
-    ip_hash: types.Text = shared.pseudonym("ip", "ip", "the IP address")
+    ip_hash: types.Text = shared.pseudonym("ip", "ip", "the IP address", of_person=False)
     ip_network: types.Text = shared.ip_network()
     browser_family: types.Text = shared.browser_family()
     os_family: types.Text = shared.os_family()

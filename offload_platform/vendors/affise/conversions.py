@@ -109,7 +109,7 @@ class Conversions(pa.DataFrameModel):
         "payment_status", "How far the payment is.", enumeration=PAYMENT_STATUSES, lower=True
     )
     is_paid: types.Text = shared.text("is_paid", "Whether it is paid, as delivered.")
-    ip_hash: types.Text = shared.pseudonym("ip", "ip", "the IP address")
+    ip_hash: types.Text = shared.pseudonym("ip", "ip", "the IP address", of_person=False)
     ip_network: types.Text = shared.ip_network()
     browser_family: types.Text = shared.browser_family()
     os_family: types.Text = shared.os_family()

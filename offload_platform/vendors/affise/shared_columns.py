@@ -110,10 +110,10 @@ def moment(wire: str, description: str, *, nullable: bool = True) -> Any:
     )
 
 
-def pseudonym(wire: str, kind: str, what: str) -> Any:
+def pseudonym(wire: str, kind: str, what: str, *, of_person: bool = True) -> Any:
     """A keyed hash in place of an id."""
     return column(
-        PseudonymCell(wire, kind, absent=_NO_DEVICE),
+        PseudonymCell(wire, kind, absent=_NO_DEVICE, of_person=of_person),
         f"Keyed hash of {what}; the same one has the same hash wherever it is delivered.",
         source=INTERFACE,
         privacy=Privacy.IDENTIFIER,
