@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import dagster as dg
+import duckdb
 import pytest
 import yaml
 from botocore.config import Config
@@ -20,6 +21,8 @@ from dagster._core.definitions.repository_definition.repository_definition impor
 from offload_platform.exports import managing
 from offload_platform.exports.registry import Registry
 from offload_platform.exports.sending import send_due
+from offload_platform.exports.slots import name_of
+from offload_platform.landing.pseudonyms import KEY_VARIABLE
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.exporting import (
     OBJECT_CHECK,
@@ -31,9 +34,28 @@ from offload_platform.orchestration.exporting import (
 from offload_platform.orchestration.housekeeping import tidy
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.settings import Settings, read_settings
+from offload_platform.simulator.affise import (
+    CLICKS,
+    CONVERSIONS,
+    AffiseSimulation,
+    content_of,
+    exports,
+    key_of,
+)
 from offload_platform.simulator.object_store import ObjectStoreServer
 from offload_platform.warehouse.files import WarehouseFiles
 
+from ..conftest import contract_of
+
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date()
+FUSION = AffiseSimulation(first_day=YESTERDAY, slots=6, clicks_per_slot=8, conversion_share=0.6, rewritten_share=0.0)
+AFFISE = {
+    "vendor": "affise",
+    "app_id": None,
+    "cadence": {"data_fusion": "intraday"},
+    "directories": {CLICKS: "affise/clicks", CONVERSIONS: "affise/conversions"},
+    "start": YESTERDAY - timedelta(days=1),
+}
 ANN, BEN, CAT = (letter * 24 for letter in "abc")
 Make = Callable[..., Any]
 QUARTER = timedelta(minutes=15)
@@ -202,6 +224,98 @@ def test_a_history_tells_what_was_taken_back(journey: Journey) -> None:
         ("behavior.early_bird", "2018-12-22", "", "deleted"),
         ("behavior.night_owl", "2018-12-22", "", "new"),
     ]
+
+
+@pytest.fixture
+def sender(
+    tmp_path: Path,
+    feed_of: Make,
+    feeds_yaml: Make,
+    clients: ObjectStoreServer,
+    offload: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Journey:
+    """A warehouse of Affise's clicks and conversions, which knows no row yet, and a simulated vendor."""
+    for name, value in (
+        ("ACME_KEY", clients.admin.access_key),
+        ("ACME_SECRET", clients.admin.secret_key),
+        ("AWS_ACCESS_KEY_ID", clients.admin.access_key),
+        ("AWS_SECRET_ACCESS_KEY", clients.admin.secret_key),
+        (KEY_VARIABLE, "k" * 32),
+    ):
+        monkeypatch.setenv(name, value)
+    feed = feed_of((tmp_path / "delivered").as_uri(), **AFFISE)
+    journey = Journey(tmp_path, None, feeds_yaml(tmp_path, feed), clients, offload)
+    for stream in (CLICKS, CONVERSIONS):
+        deliver(journey, stream, FUSION.stamps[0], [])
+    assert journey.offload("run").code == 0
+    return journey
+
+
+def deliver(journey: Journey, stream: str, stamp: datetime, rows: list[dict[str, str]]) -> None:
+    file = journey.folder / "delivered" / key_of(FUSION, stream, stamp)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content_of(FUSION, stream, rows))
+
+
+def table(journey: Journey, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(WarehouseFiles(journey.settings.warehouse).published, read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(sql).fetchall()
+
+
+def test_another_warehouse_rebuilds_what_is_sent_and_what_changes_later(
+    sender: Journey, tmp_path: Path, feed_of: Make, feeds_yaml: Make, offload: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = {stream: list(contract_of(stream).columns) for stream in (CLICKS, CONVERSIONS)}
+    for stream, names in columns.items():
+        form = sender.form(
+            name=stream,
+            source={"table": f"affise.{stream}", "key": names[:1]},
+            columns=names,
+            directory=f"{sender.directory}/affise/{stream}",
+        )
+        said = sender.offload("export", "add", form)
+        assert said.code == 0, said.err
+        rewind(sender, 2, stream)
+
+    def send() -> None:
+        """The next slot of both streams."""
+        assert sender.offload("run").code == 0
+        for stream in columns:
+            export = sender.registry.get(stream)
+            slot = name_of(sender.registry.newest(export).slot + QUARTER, export.form.zone)
+            assert sender.offload("export", "run", stream, "--slot", slot).code == 0
+
+    told = [(stream, stamp, rows) for stream, stamp, rows in exports(FUSION) if rows]
+    for stream, stamp, rows in told:
+        deliver(sender, stream, stamp, rows)
+    send()
+    row = next(rows[0] for stream, _, rows in told if stream == CONVERSIONS)
+    later = {"status": "declined", "updated_at": f"{YESTERDAY} 23:00:00", "payouts": "0.0001"}
+    deliver(sender, CONVERSIONS, FUSION.stamps[-1] + timedelta(hours=12), [row | later])
+    send()
+
+    monkeypatch.delenv(KEY_VARIABLE)
+    feed = feed_of(
+        f"s3://clients/{sender.directory}",
+        **AFFISE | {"files": "table", "endpoint_url": sender.server.url, "region": "us-east-1"},
+    )
+    reader = Journey(tmp_path, None, feeds_yaml(tmp_path / "reader", feed), sender.server, offload)
+    ran = reader.offload("run")
+    assert ran.code == 0, ran.out
+    for stream, names in columns.items():
+        rows = f"SELECT {', '.join(names)} FROM affise.{stream} ORDER BY ALL"
+        assert table(reader, rows) == table(sender, rows) != []
+    attribution = "SELECT * EXCLUDE (known_from, click_known_from) FROM mart.attribution ORDER BY ALL"
+    assert table(reader, attribution) == table(sender, attribution)
+    versions = (
+        "SELECT status, payout::VARCHAR, known_to IS NULL FROM history.conversions "
+        f"WHERE conversion_id = '{row['id']}' ORDER BY known_from"
+    )
+    before, after = table(reader, versions)
+    assert (before[2], after) == (False, ("declined", "0.0001", True))
+    assert reader.offload("run", "--json").json["loads"] == []
 
 
 def test_personal_columns_are_sent_only_when_they_are_named(journey: Journey) -> None:

@@ -149,6 +149,9 @@ def test_header_alone_is_a_part_of_no_rows(stage_part: Stage) -> None:
         (lines(*segments(3), end="\n")[:-1], False),
         (lines(*segments(3), end="\n") + lines(header=segments(1)[0]), True),
         (lines(*segments(3)) + lines(header=segments(1)[0], end="\n"), True),
+        # A line end inside a cell is part of its text.
+        (lines(*segments(2), f'{"a" * 24},"one\r\ntwo",segment.c', end="\n"), False),
+        (lines(*segments(2), f'{"a" * 24},"one\ntwo",segment.c'), False),
     ],
 )
 def test_mixed_line_ends_are_reported_and_lose_no_row(stage_part: Stage, content: bytes, mixed: bool) -> None:
