@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from offload_platform.orchestration.run import Plan
 
 
+_FOLDERS_SHOWN = 10
+"""A vendor that delivers every few minutes has hundreds of them in a few days."""
+
+
 def show_remarks(plan: "Plan") -> None:
     """What cannot be listed, what is waited for, what is left out, and what is not recognised."""
     for error in plan.unlisted.values():
         stdout.print(f"[red]not listed:[/red] {escape(error)}", soft_wrap=True)
     for folder, because in dict.fromkeys((d.folder, d.incomplete_because) for d in plan.incomplete):
         stdout.print(f"[yellow]waiting:[/yellow] {folder}: {escape(because or '')}", soft_wrap=True)
-    for folder in sorted({d.folder for d in plan.outside}):
+    left_out = sorted({d.folder for d in plan.outside})
+    for folder in left_out[:_FOLDERS_SHOWN]:
         stdout.print(f"[yellow]left out:[/yellow] {folder}: from before the feed's start, or stamped in the future")
+    if len(left_out) > _FOLDERS_SHOWN:
+        stdout.print(f"[yellow]left out:[/yellow] {len(left_out) - _FOLDERS_SHOWN:,} more, for the same reason")
     for name, discovery in plan.discoveries.items():
         if discovery.unrecognised:
             stdout.print(

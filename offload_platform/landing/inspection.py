@@ -8,6 +8,7 @@ from enum import StrEnum
 from offload_platform.contracts.contract import Content
 from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.landing.errors import LandingError
+from offload_platform.landing.pseudonyms import KEY_VARIABLE, PseudonymKeyError, reading_of
 from offload_platform.landing.punctuality import counts, schedule
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
@@ -54,7 +55,7 @@ def inspect(feed: Feed, store: DeliveryStore | None = None) -> list[Finding]:
             )
         ]
     discovery = discover(feed, listing)
-    findings = [found, _reading(feed, store, discovery)]
+    findings = [found, _reading(feed, store, discovery), *_key_of_pseudonyms(feed)]
     findings += [*_layout(feed, discovery), *_types(feed, discovery), *_completeness(feed, discovery)]
     findings += _gaps(feed, discovery)
     return findings
@@ -70,6 +71,18 @@ def _reading(feed: Feed, store: DeliveryStore, discovery: Discovery) -> Finding:
     except LandingError as error:
         return Finding(feed.name, "reading", Grade.PROBLEM, str(error), "Ask for s3:GetObject below the root.")
     return Finding(feed.name, "reading", Grade.GOOD, "parts can be read")
+
+
+def _key_of_pseudonyms(feed: Feed) -> Iterator[Finding]:
+    contracts = vendor_named(feed.vendor).contracts
+    expected = [contracts[t] for family in feed.cadence for t in feed.expected_types(family) if t in contracts]
+    try:
+        readings = [reading_of(feed, contract) for contract in expected]
+    except PseudonymKeyError as error:
+        yield Finding(feed.name, "pseudonyms", Grade.PROBLEM, str(error), "Nothing is loaded without it.")
+    else:
+        if any(reading.key for reading in readings):
+            yield Finding(feed.name, "pseudonyms", Grade.GOOD, f"their key is in {KEY_VARIABLE}")
 
 
 def _layout(feed: Feed, discovery: Discovery) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ import pytest
 
 from offload_platform.contracts.deliveries import Places
 from offload_platform.landing.errors import UntrustedPart
+from offload_platform.landing.inspection import inspect
 from offload_platform.landing.pseudonyms import KEY_VARIABLE, PseudonymKeyError
 from offload_platform.orchestration.checks import DECISION_CHECK, check_results
 from offload_platform.quality.protect import PseudonymKey
@@ -147,6 +148,21 @@ def test_every_file_of_some_days_lies_in_the_folders_that_are_listed_for_them() 
 def test_settings_that_cannot_be_are_refused(account: Callable[..., Account], said: dict[str, Any], wrong: str) -> None:
     with pytest.raises(ValueError, match=wrong):
         account(**said)
+
+
+def test_the_doctor_tells_that_the_key_of_the_pseudonyms_is_missing(
+    account: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = account()
+    of.put("clicks", "2026-11-21-07-15")
+
+    def found(feed: Feed) -> list[str]:
+        return [finding.grade.name for finding in inspect(feed) if finding.subject == "pseudonyms"]
+
+    assert found(of.feed) == ["GOOD"]
+    monkeypatch.delenv(KEY_VARIABLE)
+    assert found(of.feed) == ["PROBLEM"]
+    assert found(account(pseudonyms="dropped").feed) == found(account(files="table").feed) == []
 
 
 def test_streams_may_lie_at_the_top_of_a_bucket(account: Callable[..., Account]) -> None:
