@@ -229,11 +229,6 @@ class Contract:
         """Delivered columns that are no surprise: those that are read, their other names, those that are dropped."""
         return frozenset((*self.wire_columns, *self.wire.aliases, *self.dropped))
 
-    @property
-    def keeps_unknown_columns(self) -> bool:
-        """Whether delivered columns that it does not know are kept."""
-        return any(isinstance(c.facts.reader, UnknownColumns) for c in self.columns.values())
-
     @cached_property
     def protected_wire_columns(self) -> frozenset[str]:
         """Delivered columns whose text is kept nowhere as it was delivered, under all their names."""

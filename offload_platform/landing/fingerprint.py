@@ -107,7 +107,7 @@ def header_drift(fingerprint: Fingerprint, contract: Contract) -> list[Drift]:
     delivered, known = set(fingerprint.columns), set(contract.wire_columns)
     is_empty = fingerprint.is_json and not delivered
     unknown = [c for c in fingerprint.columns if c not in contract.known_wire_columns]
-    kept = "kept in extra" if contract.keeps_unknown_columns else "not kept"
+    kept = "kept in extra" if contract.unknown_column is not None else "not kept"
     drift = [Drift(DriftKind.UNKNOWN_COLUMN, c, kept) for c in unknown]
     missing = contract.expected_wire_columns - delivered
     if not is_empty:

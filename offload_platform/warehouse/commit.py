@@ -220,7 +220,7 @@ def _insert_rows(
 
 
 def _placed(staged: StagedDelivery) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Batches of all rows with the key of their part and, in the column `place`, their position in the delivery."""
+    """Batches of all rows with the key of their part and, in the column `PLACE`, their position in the delivery."""
     place = 0
     for part in staged.parts:
         for batch in _batches(part.row_files):
