@@ -63,17 +63,30 @@ class Versions:
 
     def _size(self) -> int:
         """Rows that are looked at, or deliveries of them where these are more."""
-        sighted = (
-            f"SELECT count(*) FROM {sightings_table(self.contract)} WHERE part_no IN (SELECT part_no FROM looked_at)"
-        )
-        rows = f"SELECT count(*) FROM {rows_table(self.contract)} AS r WHERE {self._in_reach}"
-        counted = [sighted] if self._only_adds else [sighted, rows]
-        return max(int(self._execute(sql).fetchall()[0][0]) for sql in counted)
+        counted = [f"{sightings_table(self.contract)} WHERE part_no IN (SELECT part_no FROM looked_at)"]
+        if self._is_bounded:
+            counted.append(f"{rows_table(self.contract)} AS r WHERE {self._in_reach}")
+        elif not self._only_adds:
+            counted.append(f"{versions_table(self.contract)} WHERE {self._standing}")
+        return max(int(self._execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0]) for rows in counted)
 
     @property
     def _only_adds(self) -> bool:
         """Whether a delivery says nothing of what it lacks, so that it touches no more than it holds."""
         return self.contract.content is Content.INCREMENT and self.contract.window is None
+
+    @property
+    def _is_bounded(self) -> bool:
+        """Whether times say which rows a delivery can be about."""
+        return self.contract.fixed_event_time is not None and not self._only_adds
+
+    @property
+    def _standing(self) -> str:
+        """Condition on versions: that they hold after the first unmerged delivery, or begin there.
+
+        What was gone before is left out: it stays gone, unless a delivery holds it.
+        """
+        return "(known_from >= $first OR known_to >= $first OR known_to IS NULL AND change_kind <> 'deleted')"
 
     def begun(self) -> dict[str, int]:
         """Versions that begin with the deliveries that are merged, by change kind."""
@@ -188,20 +201,25 @@ class Versions:
 
     def _candidates(self, in_bucket: str) -> str:
         """Rows that may be about what an unmerged delivery holds or lacks."""
-        rows = f"{rows_table(self.contract)} AS r"
-        held = f"""
+        rows, versions = f"{rows_table(self.contract)} AS r", versions_table(self.contract)
+        held, standing = (
+            ("looked_at", self._standing)
+            if not self._only_adds
+            else ("looked_at SEMI JOIN unmerged USING (seen_at)", "known_from IN (FROM unmerged)")
+        )
+        in_question = f"""
             SEMI JOIN (
-                SELECT key_id FROM {rows} JOIN {sightings_table(self.contract)} USING (row_no) WHERE part_no IN (
-                    SELECT part_no FROM looked_at SEMI JOIN unmerged USING (seen_at)
-                )
-                UNION ALL SELECT key_id FROM {rows} JOIN {versions_table(self.contract)} USING (row_no)
-                WHERE r.feed = $feed AND known_from IN (FROM unmerged)
+                SELECT key_id FROM {rows} JOIN {sightings_table(self.contract)} USING (row_no)
+                WHERE part_no IN (SELECT part_no FROM {held}) AND {in_bucket}
+                UNION ALL SELECT key_id FROM {rows} JOIN {versions} USING (row_no)
+                WHERE r.feed = $feed AND {standing} AND {in_bucket}
             ) USING (key_id)
         """
         return f"""
             SELECT row_no, key_id, content_hash, {self._subject} AS subject, {self._event_at} AS event_at,
                 {self._changed_at} AS changed_at
-            FROM {rows} {held if self._only_adds else ""} WHERE {self._in_reach} AND {in_bucket}
+            FROM {rows} {"" if self._is_bounded else in_question}
+            WHERE {self._in_reach} AND {in_bucket}
         """
 
     def _touched(self) -> str:
@@ -368,7 +386,7 @@ class Versions:
                 SELECT v.*, {self._subject} AS subject, {self._event_at} AS event_at,
                     lead(change_kind) OVER (PARTITION BY key_id ORDER BY known_from) AS next_kind
                 FROM {versions_table(self.contract)} AS v JOIN {rows_table(self.contract)} AS r USING (row_no)
-                WHERE r.feed = $feed AND coalesce(known_to >= $first, true) AND {young}
+                WHERE r.feed = $feed AND {self._standing} AND {young}
             )
             JOIN (FROM present WHERE true {until}) AS p USING (subject)
             WHERE change_kind <> 'deleted' AND known_from < p.seen_at AND coalesce(known_to >= p.seen_at, true)
