@@ -23,9 +23,9 @@ from offload_platform.settings import Feed
 from offload_platform.simulator.examples import example_of
 from offload_platform.simulator.writing import write
 from offload_platform.vendors import vendor_named, vendor_names
+from offload_platform.warehouse.blank import ensure_published
 from offload_platform.warehouse.marts import SCHEMA as MARTS
 from offload_platform.warehouse.ops import OPS_TABLES
-from offload_platform.warehouse.publish import ensure_published
 from offload_platform.warehouse.sql import column_type, fetched
 from offload_platform.warehouse.views import current_columns
 

@@ -10,7 +10,7 @@ import pytest
 
 from offload_platform.dictionary import DescribedTable, describe, rendered
 from offload_platform.vendors import vendor_named, vendor_names
-from offload_platform.warehouse.publish import ensure_published
+from offload_platform.warehouse.blank import ensure_published
 from offload_platform.warehouse.sql import column_comment
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "dictionary.md"

@@ -11,7 +11,11 @@ from shutil import rmtree
 import duckdb
 from filelock import FileLock, Timeout
 
-CONNECTION_CONFIG = {"storage_compatibility_version": "v1.5.0", "memory_limit": "256MB", "threads": 2}
+CONNECTION_CONFIG: dict[str, str | int | float | list[str]] = {
+    "storage_compatibility_version": "v1.5.0",
+    "memory_limit": "256MB",
+    "threads": 2,
+}
 """DuckDB 1.5 can open what is written (storage version), and a load stays small beside its neighbours."""
 
 

@@ -8,7 +8,7 @@ A reader that holds the old file keeps reading it; nobody who reads is waited fo
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,16 +18,15 @@ import duckdb
 from offload_platform.contracts.contract import Contract
 from offload_platform.settings import Feed
 from offload_platform.vendors import Vendor, vendor_named
-from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
+from offload_platform.warehouse.blank import contracts_of, write_blank
+from offload_platform.warehouse.files import WarehouseFiles, prepare
 from offload_platform.warehouse.holds import Held, held_deliveries
-from offload_platform.warehouse.marts import ensure_marts
 from offload_platform.warehouse.merge import Merged, merge, too_old_to_merge
 from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
-from offload_platform.warehouse.presence import PRESENCE, PRESENCE_COLUMNS, PRESENCE_COMMENT, presence_sql
-from offload_platform.warehouse.sql import comment_on, fetched, literal, quoted, sync_table
+from offload_platform.warehouse.presence import PRESENCE, presence_sql
+from offload_platform.warehouse.sql import fetched, literal, quoted
 from offload_platform.warehouse.storage import rows_table, versions_table
-from offload_platform.warehouse.transactions import transaction
-from offload_platform.warehouse.views import ensure_current, history_columns, history_comment, history_sql
+from offload_platform.warehouse.views import history_sql
 
 _READ_ONLY = 0o444
 _ROWS_AT_A_TIME = 1_000_000
@@ -73,7 +72,8 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     aside = files.published.with_suffix(".duckdb.new")
     _remove(aside)
     try:
-        expected = _write(connection, aside, vendors)
+        write_blank(files, vendors, aside)
+        expected = _fill_all(connection, aside, vendors)
         _verify(aside, expected, files)
         connection.close()
         aside.chmod(_READ_ONLY)
@@ -94,47 +94,18 @@ def _loaded_vendors(connection: duckdb.DuckDBPyConnection) -> list[Vendor]:
     ]
 
 
-def ensure_published(connection: duckdb.DuckDBPyConnection, vendors: Sequence[Vendor]) -> None:
-    """Create in an empty file everything that a published one has: tables without rows, views, marts and comments."""
-    ensure_ops(connection)
-    # Thousands of comments, one commit.
-    with transaction(connection):
-        connection.execute("CREATE SCHEMA history")
-        _create(connection, PRESENCE, PRESENCE_COMMENT, PRESENCE_COLUMNS)
-        for contract in _contracts(vendors):
-            _create(connection, f"history.{contract.table}", history_comment(contract), history_columns(contract))
-            ensure_current(connection, contract)
-        for vendor in vendors:
-            ensure_marts(connection, vendor.name)
-
-
-def _create(
-    connection: duckdb.DuckDBPyConnection, name: str, description: str, columns: Mapping[str, tuple[str, str]]
-) -> None:
-    schema, _, table = name.partition(".")
-    sync_table(connection, schema, table, {column: kind for column, (kind, _) in columns.items()})
-    comments = {column: comment for column, (_, comment) in columns.items()}
-    comment_on(connection, "TABLE", f"{quoted(schema)}.{quoted(table)}", description, comments)
-
-
-def _contracts(vendors: Sequence[Vendor]) -> list[Contract]:
-    return [contract for vendor in vendors for contract in vendor.contracts.values()]
-
-
-def _write(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence[Vendor]) -> dict[str, int]:
-    """Write the file; returns the rows that the build file has for each of its tables."""
+def _fill_all(connection: duckdb.DuckDBPyConnection, aside: Path, vendors: Sequence[Vendor]) -> dict[str, int]:
+    """Fill the file; returns the rows that the build file has for each of its tables."""
     [(build,)] = fetched(connection, "SELECT current_database()")
-    version = literal(str(CONNECTION_CONFIG["storage_compatibility_version"]))
     loaded = set(fetched(connection, "SELECT vendor, offload_type FROM ops.contracts"))
-    connection.execute(f"ATTACH {literal(str(aside))} AS published (STORAGE_VERSION {version})")
+    connection.execute(f"ATTACH {literal(str(aside))} AS published")
     try:
         connection.execute("USE published")
-        ensure_published(connection, vendors)
         expected = {f"ops.{table}": _fill(connection, f"ops.{table}", build) for table in OPS_TABLES}
         present = presence_sql(vendors, f"{quoted(build)}.store.subjects")
         connection.execute(f"INSERT INTO {PRESENCE} BY NAME {present} ORDER BY feed, delivery_stamp, user_id")
         [(expected[PRESENCE],)] = fetched(connection, f"SELECT count(*) FROM ({present})")
-        for contract in _contracts(vendors):
+        for contract in contracts_of(vendors):
             is_loaded = (contract.vendor, contract.offload_type) in loaded
             expected[f"history.{contract.table}"] = _fill_history(connection, contract, build) if is_loaded else 0
         connection.execute("CHECKPOINT published")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import duckdb
 import pytest
 
 from offload_platform.settings import Feed
+from offload_platform.vendors import vendor_named
+from offload_platform.warehouse import blank
 from offload_platform.warehouse import publish as publishing
 from offload_platform.warehouse.publish import Published, PublishFailed, publish
 
@@ -136,6 +139,45 @@ def test_the_file_is_read_only_and_an_older_duckdb_can_open_it(warehouse: Any, f
         assert tags["storage_version"].startswith("v1.5")
 
 
+def blanks(warehouse: Any) -> list[str]:
+    return sorted(file.name for file in warehouse.files.build.parent.glob("blank-*"))
+
+
+def test_what_every_published_file_has_is_made_once(warehouse: Any, feed: Feed, partition: Make) -> None:
+    warehouse.load(feed, partition("2018-12-08"))
+    publish_now(warehouse)
+    first, [kept] = content_of_published(warehouse), blanks(warehouse)
+    blank._made.cache_clear()
+    publish_now(warehouse)
+    assert blank._made.cache_info().misses == 0, "the kept one was copied"
+    assert (content_of_published(warehouse), blanks(warehouse)) == (first, [kept])
+
+
+def test_another_contract_makes_it_anew(
+    warehouse: Any, feed: Feed, partition: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.load(feed, partition("2018-12-08"))
+    publish_now(warehouse)
+    [kept] = blanks(warehouse)
+    contracts = vendor_named("sentiance").contracts
+    changed = replace(contracts["moments"], source="Told otherwise")
+    monkeypatch.setitem(contracts, "moments", changed)  # type: ignore[arg-type]
+    publish_now(warehouse)
+    [anew] = blanks(warehouse)
+    assert anew != kept
+    with duckdb.connect(warehouse.files.published, read_only=True) as connection:
+        [(comment,)] = connection.execute(
+            "SELECT comment FROM duckdb_tables() WHERE schema_name = 'history' AND table_name = 'moments'"
+        ).fetchall()
+    assert comment.endswith("Source: Told otherwise.")
+
+
+def content_of_published(warehouse: Any) -> dict[str, Any]:
+    with duckdb.connect(warehouse.files.published, read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return content_of(connection)
+
+
 def test_loading_goes_on_after_a_publish(warehouse: Any, feed: Feed, partition: Make) -> None:
     warehouse.load(feed, partition("2018-12-08"))
     publish_now(warehouse)
@@ -184,7 +226,7 @@ def test_what_does_not_hold_all_is_not_published(
     older = tmp_path / "older.duckdb"
     older.write_bytes(before)
     warehouse.load(feed, partition("2018-12-15"))
-    write = publishing._write
+    write = publishing._fill_all
 
     def write_with_a_fault(connection: Any, aside: Path, contracts: Any) -> dict[str, int]:
         expected = write(connection, aside, contracts)
@@ -192,7 +234,7 @@ def test_what_does_not_hold_all_is_not_published(
         return expected
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "_write", write_with_a_fault)
+        patch.setattr(publishing, "_fill_all", write_with_a_fault)
         with pytest.raises(OSError if fault is disk_full else PublishFailed, match=SAID[fault]):
             publish_now(warehouse)
     assert warehouse.files.published.read_bytes() == before
