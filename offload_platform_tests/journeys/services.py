@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 HOST = "127.0.0.1"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "production.md"
 SERVICES = ("code", "webserver", "daemon")
@@ -100,6 +102,11 @@ class Services:
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self._sockets)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of the services, and of what they have begun."""
+        own = [psutil.Process(process.pid) for process in self._processes.values()]
+        return own + [child for process in own for child in process.children(recursive=True)]
 
     def logs(self) -> str:
         return "\n".join(f"--- {file.name}\n{file.read_text()}" for file in sorted(self.folder.glob("*.log")))
