@@ -195,35 +195,43 @@ def _runs_since_last_time(instance: dg.DagsterInstance, before: datetime) -> Ite
 def _needless_runs(instance: dg.DagsterInstance, before: datetime) -> list[dg.DagsterRun]:
     """Old runs that hold nothing which Dagster's history of assets needs.
 
-    Runs that failed or were cancelled and materialised nothing, runs of housekeeping, runs that published a file which
-    has been replaced since, and runs of exports, of which the registry knows. What shows as failed in the UI keeps the
-    run that failed.
+    Runs that failed or were cancelled and materialised nothing, runs of housekeeping, runs of which nothing stands, and
+    runs of exports, of which the registry knows. What shows as failed in the UI keeps the run that failed.
     """
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED], updated_before=before)
     own = dg.RunsFilter(job_name=HOUSEKEEPING, statuses=_FINISHED, updated_before=before)
     candidates = [run for run in _runs(instance, failed) if not _has_materialised(instance, run)]
     candidates += [run for run in _runs(instance, own) if run.status is dg.DagsterRunStatus.SUCCESS]
-    candidates += _replaced_publications(instance, before)
+    candidates += _replaced(instance, before)
     candidates += _sendings(instance, before)
     needed = _runs_that_show(instance) if candidates else set()
     return [run for run in candidates if run.run_id not in needed]
 
 
-def _replaced_publications(instance: dg.DagsterInstance, before: datetime) -> list[dg.DagsterRun]:
-    newest = instance.get_latest_materialization_event(PUBLISHED_KEY)
-    ids: set[str] = set()
+def _replaced(instance: dg.DagsterInstance, before: datetime) -> Iterator[dg.DagsterRun]:
+    """Old runs of which nothing stands: each partition that they loaded was loaded again, each file published anew.
+
+    A day to which a delivery is added every few minutes has a hundred such runs.
+    """
+    standing: set[str] = set()
+    replaced: set[str] = set()
+    for key in instance.all_asset_keys():
+        seen = set()
+        for record in _materialisations(instance, key):
+            (replaced if record.partition_key in seen else standing).add(record.run_id)
+            seen.add(record.partition_key)
+    ids = sorted(replaced - standing - {""})
+    for some in (ids[first : first + _RUNS_AT_ONCE] for first in range(0, len(ids), _RUNS_AT_ONCE)):
+        yield from _runs(instance, dg.RunsFilter(run_ids=some, statuses=_FINISHED, updated_before=before))
+
+
+def _materialisations(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[dg.EventLogRecord]:
+    """All of an asset, the newest first."""
     cursor, more = None, True
     while more:
-        page = instance.fetch_materializations(
-            dg.AssetRecordsFilter(PUBLISHED_KEY, before_timestamp=before.timestamp()), _RUNS_AT_ONCE, cursor
-        )
-        ids |= {record.run_id for record in page.records if record.run_id}
+        page = instance.fetch_materializations(key, _RUNS_AT_ONCE, cursor)
+        yield from page.records
         cursor, more = page.cursor, page.has_more
-    replaced = sorted(ids - {newest.run_id if newest else ""})
-    if not replaced:
-        return []
-    runs = _runs(instance, dg.RunsFilter(run_ids=replaced, statuses=_FINISHED, updated_before=before))
-    return [run for run in runs if run.asset_selection == frozenset({PUBLISHED_KEY})]
 
 
 def _sendings(instance: dg.DagsterInstance, before: datetime) -> list[dg.DagsterRun]:

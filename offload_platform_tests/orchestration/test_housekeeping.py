@@ -152,6 +152,7 @@ def test_partitions_look_as_before_when_old_runs_have_gone(
     goes["housekeeping"] = own.run_id
     # The first attempt at 2018-12-22 found nothing to load, and has been followed by others.
     goes["found nothing"] = stays.pop("loaded, loaded again")
+    goes["loaded, then again"] = stays.pop("loaded with a failed check")
 
     before = {cached: runs.knows(cached) for cached in (True, False)}
     assert before[False]["materialised"] == {"2018-12-01", "2018-12-08", "2018-12-22"}
@@ -164,6 +165,37 @@ def test_partitions_look_as_before_when_old_runs_have_gone(
     for gone in goes.values():
         assert not list(settings.warehouse.rglob(f"*{gone}*")), "neither events nor logs are left on the disk"
     assert tidy(settings, runs.instance, LATER).runs == 0
+
+
+def test_of_a_day_that_is_added_to_the_last_run_stays(runs: Runs, settings: Settings, vendor_folder: Any) -> None:
+    vendor_folder.part("2018-12-01", [GOOD_ROW])
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    loads = [runs.run(week) for week in ("2018-12-01", "2018-12-08", "2018-12-01", "2018-12-08", "2018-12-01")]
+    before = runs.knows(cached=False)
+    assert tidy(settings, runs.instance, LATER).runs == 3
+    assert runs.ids() == set(loads[3:])
+    assert runs.knows(cached=False) == before
+
+
+def test_a_run_stays_as_long_as_one_of_its_assets_stands(runs: Runs, settings: Settings) -> None:
+    @dg.asset
+    def first() -> None: ...
+
+    @dg.asset
+    def second() -> None: ...
+
+    job = dg.Definitions([first, second]).resolve_implicit_global_asset_job_def()
+
+    def run(*assets: dg.AssetsDefinition) -> str:
+        keys = [asset.key for asset in assets]
+        return job.execute_in_process(instance=runs.instance, asset_selection=keys).run_id
+
+    both, one = run(first, second), run(first)
+    assert tidy(settings, runs.instance, LATER).runs == 0
+    assert runs.ids() == {both, one}
+    other = run(second)
+    assert tidy(settings, runs.instance, LATER).runs == 1
+    assert runs.ids() == {one, other}
 
 
 def test_nothing_goes_before_its_time(runs: Runs, settings: Settings, vendor_folder: Any) -> None:
