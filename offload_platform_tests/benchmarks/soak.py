@@ -34,7 +34,7 @@ from offload_platform.settings import Settings, read_settings
 from offload_platform.simulator.object_store import ObjectStoreServer
 from offload_platform.warehouse.files import WarehouseFiles
 
-from ..journeys.services import Services, wait_until
+from ..journeys.services import SERVICES, Services, wait_until
 
 APP_ID = "5a689ab0e97b960500002109"
 FIRST_DAY = date(2026, 1, 1)
@@ -42,7 +42,14 @@ USERS = 20
 _PROFILE = "soak"
 _JOB = "0b4f3c1e-7a52-4c9b-9d3e-2f6a8c1d5e70"
 _BATCH_SECONDS = 1800.0
-_FLAT: dict[str, float] = {"memory_mb": 0.25, "open_files": 0.25, "threads": 0.25, "logs_mb": 0.25, "staging_mb": 0.0}
+_FLAT: dict[str, float] = {
+    "processes": 0.0,
+    "memory_mb": 0.25,
+    "open_files": 0.25,
+    "threads": 0.25,
+    "logs_mb": 0.25,
+    "staging_mb": 0.0,
+}
 """By what share each may be more after the last batch than after the second; what is not named here may grow."""
 
 
@@ -51,6 +58,7 @@ class Sample:
     """What is held and kept when so many days are published; memory is resident, MB are 10^6 bytes."""
 
     days: int
+    processes: int
     memory_mb: float
     open_files: int
     threads: int
@@ -80,6 +88,7 @@ def soak(folder: Path, days: int, batch: int) -> Iterator[Sample]:
             wait_until(lambda now=delivered: _published_days(files) == now, services.logs, seconds=_BATCH_SECONDS)
             wait_until(lambda: not {"QUEUED", "STARTING", "STARTED"} & set(services.statuses()), services.logs)
             assert set(services.statuses()) == {"SUCCESS"}, services.logs()
+            wait_until(lambda: len(services.processes()) == len(SERVICES), lambda: _told(services))
             with open_instance(files) as instance:
                 tidy(settings, instance, datetime.now(UTC) + timedelta(days=(settings.retention.log_days or 0) + 1))
             yield _sample(delivered, services, files, home)
@@ -138,23 +147,31 @@ def _published_days(files: WarehouseFiles) -> int:
 
 
 def _sample(days: int, services: Services, files: WarehouseFiles, home: Path) -> Sample:
-    time.sleep(5)  # what has just ended is gone then
+    processes = services.processes()
     memory, open_files, threads = 0, 0, 0
-    for process in services.processes():
+    for process in processes:
         memory += process.memory_info().rss
         open_files += process.num_fds()
         threads += process.num_threads()
-    logs = [home / "storage", home / ".logs_queue", *services.folder.glob("*.log")]
     return Sample(
         days,
+        len(processes),
         round(memory / 1e6, 1),
         open_files,
         threads,
         _megabytes(files.staging),
-        sum(map(_megabytes, logs)),
+        _megabytes(home / "storage"),
         _megabytes(home) - _megabytes(home / "storage"),
         _megabytes(files.build),
         _megabytes(files.published),
+    )
+
+
+def _told(services: Services) -> str:
+    """Each process that is there, with its command and for how many seconds."""
+    return "\n".join(
+        f"{process.pid} {process.status()} {time.time() - process.create_time():.0f} s: {' '.join(process.cmdline())}"
+        for process in services.processes()
     )
 
 
