@@ -1,10 +1,12 @@
 """What is kept of personal data: keyed hashes, networks, families, and text without addresses and numbers.
 
-Not here: which columns are protected (contracts), and where the secret comes from (`landing/pseudonyms.py`).
+Not here: which columns are protected (contracts), where the secret comes from (`landing/pseudonyms.py`), and the kinds
+of numbers that the privacy tiers take out of text beside (`scrub.py`).
 """
 
 import hmac
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,10 +18,12 @@ import polars as pl
 REMOVED = "(removed)"
 _V4_BITS, _V6_BITS = 24, 48
 _REMEMBERED = 1 << 18
+_MESSAGE_VERSION = "v1"
+_KEY_ID_DIGITS = 16
 _CHECKED = b"the key of the pseudonyms of this warehouse"
-_MAIL = r"[^\s@<>()\[\]\"',;:=&?/]+(?:@|%40)[^\s@<>()\[\]\"',;:=&?/]+\.[^\s@<>()\[\]\"',;:=&?/.]+"
-_TELEPHONE = r"(?:\+|%2[bB])\d(?:[ ().-]?\d){7,14}"
-_PERSONAL = f"{_MAIL}|{_TELEPHONE}"
+MAIL = r"[^\s@<>()\[\]\"',;:=&?/]+(?:@|%40)[^\s@<>()\[\]\"',;:=&?/]+\.[^\s@<>()\[\]\"',;:=&?/.]+"
+TELEPHONE = r"(?:\+|%2[bB])\d(?:[ ().-]?\d){7,14}"
+_PERSONAL = f"{MAIL}|{TELEPHONE}"
 _USER_OF_URL = r"^([a-zA-Z][a-zA-Z0-9+.-]*:)?//[^/@]*@"
 _AFTER_PATH = r"[?#].*$"
 
@@ -34,10 +38,30 @@ class PseudonymKey:
         """What is kept of an id of some kind: 64 hexadecimal digits. Its case, and blanks around it, play no part."""
         return hmac.digest(self.secret, f"{kind}\t{_folded(value)}".encode(), "sha256").hex()
 
+    def hashed(self, domain: str, value: str) -> str:
+        """What the privacy tiers keep of a value in a domain: 64 hexadecimal digits.
+
+        The HMAC-SHA-256 of `v1|domain|value`, the value in Unicode's normal form C and otherwise as it is.
+        """
+        said = f"{_MESSAGE_VERSION}|{domain}|{unicodedata.normalize('NFC', value)}"
+        return hmac.digest(self.secret, said.encode(), "sha256").hex()
+
+    def of_epoch(self, epoch: str) -> "PseudonymKey":
+        """The key of an epoch, such as `2026Q4`: what it makes cannot be joined with that of another epoch.
+
+        No domain is empty, so no value can be hashed to the key of an epoch.
+        """
+        return PseudonymKey(bytes.fromhex(self.hashed("", f"epoch|{epoch}")))
+
     @property
     def check(self) -> str:
         """What tells this key from others and nothing else of it."""
         return hmac.digest(self.secret, _CHECKED, "sha256").hex()
+
+    @property
+    def key_id(self) -> str:
+        """A short name of the key, to write down beside what was made with it: 16 hexadecimal digits of its check."""
+        return self.check[:_KEY_ID_DIGITS]
 
 
 def pseudonyms(ids: pl.Series, kind: str, key: PseudonymKey, absent: Sequence[str] = ()) -> pl.Series:
@@ -46,12 +70,12 @@ def pseudonyms(ids: pl.Series, kind: str, key: PseudonymKey, absent: Sequence[st
     def kept_of(text: str) -> str | None:
         return None if _folded(text) in absent else key.pseudonym(kind, text)
 
-    return _each_once(ids, kept_of)
+    return each_once(ids, kept_of)
 
 
 def networks(addresses: pl.Series) -> pl.Series:
     """The network of each IP address, as `192.0.2.0/24` or `2001:db8:1::/48`; null for what is no address."""
-    return _each_once(addresses, _network)
+    return each_once(addresses, _network)
 
 
 def scrubbed(text: pl.Expr) -> pl.Expr:
@@ -76,7 +100,7 @@ def _folded(text: str) -> str:
     return text.lower().strip()
 
 
-def _each_once(texts: pl.Series, kept_of: Callable[[str], str | None]) -> pl.Series:
+def each_once(texts: pl.Series, kept_of: Callable[[str], str | None]) -> pl.Series:
     """Work out each distinct text once."""
     distinct = texts.drop_nulls().unique()
     if distinct.is_empty():
