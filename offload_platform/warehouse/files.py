@@ -11,7 +11,7 @@ from shutil import rmtree
 import duckdb
 from filelock import FileLock, Timeout
 
-CONNECTION_CONFIG: dict[str, str | int | float | list[str]] = {
+CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",
     "memory_limit": "256MB",
     "threads": 2,
@@ -66,6 +66,11 @@ class WarehouseFiles:
     def exports(self) -> Path:
         """Forms and states of exports, and what each client knows."""
         return self.root / "exports"
+
+    @property
+    def privacy(self) -> Path:
+        """The privacy tiers, a folder for each, and their report."""
+        return self.root / "privacy"
 
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:

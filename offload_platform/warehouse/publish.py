@@ -8,7 +8,7 @@ A reader that holds the old file keeps reading it; nobody who reads is waited fo
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,22 +69,42 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     vendors = _loaded_vendors(connection)
     connection.execute("CHECKPOINT")
     files.published.parent.mkdir(parents=True, exist_ok=True)
-    aside = files.published.with_suffix(".duckdb.new")
-    _remove(aside)
-    try:
+
+    def write(aside: Path) -> dict[str, int]:
         write_blank(files, vendors, aside)
         expected = _fill_all(connection, aside, vendors)
-        _verify(aside, expected, files)
         connection.close()
-        aside.chmod(_READ_ONLY)
-        flush(aside)
-        aside.replace(files.published)
-    except BaseException:
-        _remove(aside)
-        raise
+        return expected
+
+    expected = put_in_place(files.published, files.build, "the build file", write)
     return Published(
         expected, files.published.stat().st_size, datetime.now(UTC), merged, held, too_old, time.monotonic() - started
     )
+
+
+def put_in_place(
+    target: Path, source: Path, what: str, write: Callable[[Path], dict[str, int]], mode: int = _READ_ONLY
+) -> dict[str, int]:
+    """Write a DuckDB file beside the one that readers open, verify it, and put it in its place; returns its rows.
+
+    `write` fills the file of a path and returns the rows by qualified table that it must hold. Messages name the file
+    that it was written of, the `source`, and `what` that is. Readers of the old file keep it; nobody sees half a file.
+
+    Raises:
+        PublishFailed: what was written cannot be read, or holds other rows; the old file stands.
+    """
+    aside = target.with_suffix(".duckdb.new")
+    _remove(aside)
+    try:
+        expected = write(aside)
+        _verify(aside, expected, source, what)
+        aside.chmod(mode)
+        flush(aside)
+        aside.replace(target)
+    except BaseException:
+        _remove(aside)
+        raise
+    return expected
 
 
 def _loaded_vendors(connection: duckdb.DuckDBPyConnection) -> list[Vendor]:
@@ -133,7 +153,7 @@ def _fill_history(connection: duckdb.DuckDBPyConnection, contract: Contract, bui
     return int(fetched(connection, f"SELECT count(*) FROM {of}.{versions_table(contract)}")[0][0])
 
 
-def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> None:
+def _verify(aside: Path, expected: dict[str, int], source: Path, what: str) -> None:
     next_step = "the published file is unchanged. Publish again; if it stays so, check the disk."
     try:
         with duckdb.connect(aside, read_only=True) as copy:
@@ -141,12 +161,11 @@ def _verify(aside: Path, expected: dict[str, int], files: WarehouseFiles) -> Non
             counted = count_rows(copy)
             _read_all(copy, counted)
     except duckdb.Error as error:
-        raise PublishFailed(f"what was written of {files.build} cannot be read ({error}); {next_step}") from error
+        raise PublishFailed(f"what was written of {source} cannot be read ({error}); {next_step}") from error
     if counted != expected:
         different = {t for t in expected.keys() | counted.keys() if expected.get(t) != counted.get(t)}
         raise PublishFailed(
-            f"what was written of {files.build} holds other rows than the build file in "
-            f"{', '.join(sorted(different))}; {next_step}"
+            f"what was written of {source} holds other rows than {what} in {', '.join(sorted(different))}; {next_step}"
         )
 
 
