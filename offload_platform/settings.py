@@ -375,11 +375,29 @@ class Retention(Strict):
     log_days: float | None = Field(default=30, gt=0, description="Logs of runs, and runs that have loaded nothing.")
 
 
+class Privacy(Strict):
+    """The privacy tiers, which are made where this stands in the configuration, and how many persons hide each other.
+
+    `k` is the least number of distinct persons behind whatever is published inside, `k_outside` behind what may leave
+    the house, and `k_home` behind a count of homes. Of a sensitive column, a group has at least `sensitive_values` that
+    differ.
+    """
+
+    k: int = Field(default=5, ge=2)
+    k_outside: int = Field(default=10, ge=2)
+    k_home: int = Field(default=20, ge=2)
+    sensitive_values: int = Field(default=2, ge=1)
+    rows_per_person: int = Field(default=10, ge=1, description="Of one person that count in a cell of a day.")
+    days: int = Field(default=63, ge=7, description="How far the tiers reach back from the newest event.")
+    report_weeks: int = Field(default=4, ge=1, description="Newest ISO weeks that the privacy report attacks.")
+
+
 class Settings(Strict):
     """The whole configuration."""
 
     warehouse: Path
     alerts: Alerts | None = None
+    privacy: Privacy | None = None
     retention: Retention = Retention()
     feeds: tuple[Feed, ...]
     _file: Path = PrivateAttr(default=Path("feeds.yaml"))
