@@ -19,6 +19,7 @@ from offload_platform.cli import (  # noqa: F401 (commands)
     export,
     loading,
     plan,
+    privacy,
     scorecard,
     simulate,
     status,

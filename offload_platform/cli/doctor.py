@@ -39,6 +39,8 @@ def doctor(
     settings = settings_of(feeds)
     findings = [Finding("", "configuration", Grade.GOOD, f"{settings.file}: {len(settings.feeds)} feeds")]
     findings.append(_warehouse_finding(settings))
+    if settings.privacy is not None:
+        findings.append(_privacy_finding())
     if settings.alerts is not None or send_test_alert:
         findings.append(_alerts_finding(settings, send_test_alert))
     for one in chosen_feeds(settings, feed):
@@ -68,6 +70,21 @@ def _warehouse_finding(settings: Settings) -> "Finding":
     return Finding(
         "", "warehouse", Grade.PROBLEM, f"{existing} cannot be written to", "Set warehouse to a folder of yours."
     )
+
+
+def _privacy_finding() -> "Finding":
+    from offload_platform.landing.inspection import Finding, Grade
+    from offload_platform.landing.pseudonyms import PseudonymKeyError
+    from offload_platform.privacy.rules import RulesError
+    from offload_platform.privacy.tiers import readiness
+
+    try:
+        ready = readiness()
+    except PseudonymKeyError as error:
+        return Finding("", "privacy", Grade.PROBLEM, str(error), "Set it where `offload run` and Dagster start.")
+    except RulesError as error:
+        return Finding("", "privacy", Grade.PROBLEM, str(error), "Mend the file; docs/privacy.md has its form.")
+    return Finding("", "privacy", Grade.GOOD, ready)
 
 
 def _alerts_finding(settings: Settings, send_test_alert: bool) -> "Finding":

@@ -87,7 +87,8 @@ def _verify(file: Path) -> None:
 
 def _show(erasure: "Erasure", heading: str) -> None:
     table = table_of(heading, "table", "rows>", "delivered>", "versions>", "quarantined>", "masked>")
-    for name, removed in [*sorted(erasure.removed.items()), ("all", erasure.total())]:
+    said = [*sorted(erasure.removed.items()), ("all", erasure.total()), *sorted(erasure.elsewhere.items())]
+    for name, removed in said:
         counts = (removed.rows, removed.sightings, removed.versions, removed.quarantined, removed.masked)
         table.add_row(name, *(f"{count:,}" for count in counts))
     stdout.print(table)

@@ -92,6 +92,7 @@ def load(
     """
     from offload_platform.orchestration import run as runs
     from offload_platform.orchestration.instance import open_instance
+    from offload_platform.privacy.tiers import are_behind
     from offload_platform.warehouse.files import WarehouseFiles
 
     files = WarehouseFiles(settings.warehouse)
@@ -99,7 +100,8 @@ def load(
         plan = runs.plan(settings, feeds, offload_types, first, last)
     outcomes = []
     publishing_error = None
-    if not plan.loads and (files.is_published or not files.build.exists()):
+    has_tiers_to_make = settings.privacy is not None and are_behind(files)
+    if not plan.loads and (files.is_published or not files.build.exists()) and not has_tiers_to_make:
         return [], plan, None
     try:
         with open_instance(files, capture_output=False) as instance:
@@ -112,6 +114,9 @@ def load(
             if files.build.exists() and not files.is_published:
                 with stderr.status("Publishing …"):
                     publishing_error = runs.publish_now(settings, instance)
+            elif has_tiers_to_make:
+                with stderr.status("Making the privacy tiers …"):
+                    publishing_error = runs.protect_now(settings, instance)
     except (KeyboardInterrupt, SystemExit):
         stderr.print("[yellow]stopped:[/yellow] what is loaded stays. Next: [bold]offload run[/bold] loads the rest")
         raise

@@ -1,9 +1,9 @@
 """`offload status`: is the vendor on time, what is loaded, what waits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from offload_platform.cli.app import (
 )
 from offload_platform.cli.console import print_json, some_of, stderr, stdout, table_of, warned
 from offload_platform.cli.plans import exit_if_unlisted, incomplete_said, show_remarks
+from offload_platform.settings import Settings
 
 if TYPE_CHECKING:
     from offload_platform.landing.punctuality import Punctuality
@@ -55,9 +56,11 @@ def status(
     stand = standings(chosen, plan, tables, events, datetime.now(UTC))
     published = published_file(settings)
     published_at = datetime.fromtimestamp(published.stat().st_mtime, UTC) if published.exists() else None
+    tiers = _tiers_said(settings)
     if as_json:
         print_json(
             {
+                "privacy": tiers,
                 "published": str(published) if published_at else None,
                 "published_at": published_at,
                 "tables": [s.said for s in stand],
@@ -81,6 +84,7 @@ def status(
         stdout.print(f"Published {published_at:%Y-%m-%d %H:%M:%S} UTC: {published}", soft_wrap=True)
     else:
         stdout.print("Nothing is published yet. Next: [bold]offload run[/bold]")
+    _show_tiers(tiers)
     if plan.loads:
         stdout.print(
             f"[yellow]{len(plan.loads)} partitions are complete and new.[/yellow] Next: [bold]offload run[/bold]"
@@ -96,6 +100,49 @@ def status(
         )
     show_remarks(plan)
     exit_if_unlisted(plan)
+
+
+def _tiers_said(settings: Settings) -> dict[str, Any] | None:
+    """What is known of the privacy tiers; None where there is no `privacy` in the configuration."""
+    from offload_platform.privacy.report import last_report
+    from offload_platform.privacy.tiers import Tier, are_behind
+    from offload_platform.warehouse.files import WarehouseFiles
+
+    if settings.privacy is None:
+        return None
+    files = WarehouseFiles(settings.warehouse)
+    made = {tier.value: tier.file(files) for tier in Tier if tier.file(files).exists()}
+    report = last_report(files)
+    return {
+        "tiers": {
+            name: {"file": str(file), "made_at": datetime.fromtimestamp(file.stat().st_mtime, UTC)}
+            for name, file in made.items()
+        },
+        "behind": are_behind(files),
+        "report_made_at": report["made_at"] if report else None,
+        "targets_missed": [m["what"] for m in report["measures"] if m["is_met"] is False] if report else None,
+    }
+
+
+def _show_tiers(said: Mapping[str, Any] | None) -> None:
+    if said is None:
+        return
+    for name, tier in said["tiers"].items():
+        stdout.print(
+            f"Privacy tier {name}, made {tier['made_at']:%Y-%m-%d %H:%M:%S} UTC: {tier['file']}", soft_wrap=True
+        )
+    if said["behind"]:
+        stdout.print(
+            "[yellow]The privacy tiers are older than the published file, or not made yet.[/yellow] "
+            "Next: [bold]offload privacy build[/bold]",
+            soft_wrap=True,
+        )
+    if said["targets_missed"]:
+        stdout.print(
+            f"[red]{len(said['targets_missed'])} targets of the privacy report are missed.[/red] "
+            "Next: [bold]offload privacy report[/bold]",
+            soft_wrap=True,
+        )
 
 
 def _show_standing(feed: str, standings: Sequence["Standing"]) -> None:

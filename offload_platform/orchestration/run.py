@@ -23,6 +23,7 @@ from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
+from offload_platform.orchestration.tiers import tier_keys
 from offload_platform.orchestration.workers import Died, Workers
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
@@ -183,13 +184,28 @@ def default_parallel(loads: Sequence[PlannedLoad]) -> int:
 
 
 def publish_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
-    """Materialise the published file; returns what went wrong, or None.
+    """Materialise the published file, and the privacy tiers that are made of it; returns what went wrong, or None.
 
     Raises:
-        KeyboardInterrupt: it was interrupted; the old published file stands.
+        KeyboardInterrupt: it was interrupted; the old files stand.
     """
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    return _error_of(_materialise(job, instance, PUBLISHED_KEY))
+    return _error_of(_materialise(job, instance, [PUBLISHED_KEY])) or protect_now(settings, instance)
+
+
+def protect_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
+    """Materialise the privacy tiers and their report, if they are configured; returns what went wrong, or None.
+
+    A target that is missed is nothing that went wrong: it is in the report.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; the old tiers stand.
+    """
+    if settings.privacy is None:
+        return None
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    wrong = _error_of(_materialise(job, instance, tier_keys()))
+    return f"the privacy tiers are as they were: {wrong}" if wrong else None
 
 
 def export_now(settings: Settings, instance: dg.DagsterInstance, name: str, partition: str) -> str | None:
@@ -199,7 +215,7 @@ def export_now(settings: Settings, instance: dg.DagsterInstance, name: str, part
         KeyboardInterrupt: it was interrupted; a slot that was begun is finished by the next run.
     """
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    return _error_of(_materialise(job, instance, export_key(name), partition, tags=export_tags(name)))
+    return _error_of(_materialise(job, instance, [export_key(name)], partition, tags=export_tags(name)))
 
 
 def known_types(feeds: Sequence[Feed]) -> list[str]:
@@ -226,7 +242,7 @@ def _loading(settings: Settings, instance: InstanceRef) -> Iterator[Callable[[_T
 def _load(job: dg.JobDefinition, instance: dg.DagsterInstance, task: _Task) -> LoadOutcome:
     load = task.load
     try:
-        result = _materialise(job, instance, table_key(load.feed, load.offload_type), load.partition, task.run_id)
+        result = _materialise(job, instance, [table_key(load.feed, load.offload_type)], load.partition, task.run_id)
     except Exception as error:  # noqa: BLE001 (Dagster's own troubles, such as a full disk, are told like any other)
         return _failed(load, f"{type(error).__name__}: {error}")
     if (because := _error_of(result)) is not None:
@@ -281,7 +297,7 @@ def _unfinished(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[dg
 def _materialise(
     job: dg.JobDefinition,
     instance: dg.DagsterInstance,
-    key: dg.AssetKey,
+    keys: Sequence[dg.AssetKey],
     partition: str | None = None,
     run_id: str | None = None,
     tags: Mapping[str, str] | None = None,
@@ -290,7 +306,7 @@ def _materialise(
     try:
         return job.execute_in_process(
             partition_key=partition,
-            asset_selection=[key],
+            asset_selection=keys,
             instance=instance,
             run_config=_QUIET,
             raise_on_error=False,

@@ -4,7 +4,7 @@ Rows, sightings, versions and quarantined rows go; the ledger counts them as era
 here: giving their bytes back to the disk (`compact.py`), and later loads (`strike.py`).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -50,11 +50,13 @@ class Erasure:
     `ids` are all that it was about: those of the request, users who were ever linked to its external ids, and the
     pseudonyms of all these.
     `linked` are external ids of the users that the request does not name; they are not erased by themselves.
+    `elsewhere` is what goes from files that are made of the warehouse, by their tables.
     """
 
     ids: set[str] = field(default_factory=set)
     linked: set[str] = field(default_factory=set)
     removed: dict[str, Removed] = field(default_factory=dict)
+    elsewhere: dict[str, Removed] = field(default_factory=dict)
 
     def total(self) -> Removed:
         """The sums over all offload types."""
@@ -72,8 +74,16 @@ class _OnlyLooking(Exception):
     """Takes back what a dry run has done."""
 
 
-def erase(connection: duckdb.DuckDBPyConnection, request: Request, key: ErasureKey) -> Erasure:
+def erase(
+    connection: duckdb.DuckDBPyConnection,
+    request: Request,
+    key: ErasureKey,
+    elsewhere: Callable[[Collection[str]], Mapping[str, Removed]] = lambda _: {},
+) -> Erasure:
     """Erase persons; all of it or nothing. Those of whom nothing is known are erased from what is to come.
+
+    `elsewhere` is given the ids, and says what files that are made of this one will lose of them when they are made
+    anew; the receipt tells it as well.
 
     Raises:
         ErasureKeyError: earlier erasures were made with another key.
@@ -83,6 +93,7 @@ def erase(connection: duckdb.DuckDBPyConnection, request: Request, key: ErasureK
         ensure_ops(connection)
         check_key(connection, key)
         erasure = _remove(connection, request)
+        erasure.elsewhere |= elsewhere(erasure.ids)
         _bury(connection, erasure, key)
     return erasure
 
@@ -284,7 +295,7 @@ def _bury(connection: duckdb.DuckDBPyConnection, erasure: Erasure, key: ErasureK
         erased_at=now,
         # In the order of the hashes, which tells nothing of the ids.
         tombstones=tuple(sorted(buried)),
-        removed={name: vars(removed) for name, removed in sorted(erasure.removed.items())},
+        removed={name: vars(removed) for name, removed in sorted((erasure.removed | erasure.elsewhere).items())},
     )
     insert_ops(
         connection,
