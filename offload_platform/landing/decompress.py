@@ -1,5 +1,7 @@
 """Bytes of a fetched part, decompressed. Compression is told by its magic bytes, never by the object's name."""
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +14,11 @@ from offload_platform.landing.errors import DamagedBody, UntrustedPart
 GZIP_MAGIC = b"\x1f\x8b"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 """How an archive begins; the second one is of an archive without a file."""
+_DAMAGE_OF_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    # Where a flipped bit makes a length, an offset or a name that cannot be.
+    *(EOFError, NotImplementedError, OSError, RuntimeError, ValueError),
+)
 GZIP, ZIP, NONE = "gzip", "zip", "none"
 _CHUNK_BYTES = 1 << 18
 _LARGEST_OUTPUT = 4 << 20
@@ -88,7 +95,7 @@ def _unzipped(path: Path, key: str) -> Iterator[bytes]:
         with zipfile.ZipFile(path) as archive, archive.open(_only_file(archive, path, key)) as file:
             while chunk := file.read(_LARGEST_OUTPUT):
                 yield chunk
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGE_OF_ZIP as error:
         raise DamagedBody(
             f"{key}: the zip archive is damaged, or of an unknown kind ({error}). "
             "Ask the vendor to deliver the part anew."
