@@ -126,10 +126,10 @@ def push(
                 refused = _send(client, folder / name, index_of(feed), server.first_wait_seconds, pushed)
                 if not refused:
                     known[name] = digest
-    except ApiError as error:
-        raise HandoffError(_refusal(server.url, error.status_code)) from error
     except UnsupportedProductError as error:
         raise HandoffError(f"{server.url} is no Elasticsearch.") from error
+    except ApiError as error:
+        raise HandoffError(_refusal(server.url, error.status_code)) from error
     except TransportError as error:
         raise HandoffError(
             f"{server.url} cannot be reached ({type(error).__name__}). Check --url, and the network."

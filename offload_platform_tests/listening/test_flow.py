@@ -178,7 +178,7 @@ def test_sessions_are_the_same_in_whatever_order_days_are_made(listened: Callabl
     for day in DAYS:
         assert unsettled_sessions(place.feed, place.days, day)[1] == 0
         begun = place.days.read(Tier.CLEAN, "sessions", day)["begin_at"].dt.date()
-        assert set(begun) == {day}
+        assert set(begun) <= {day}
     for day in (SECOND, THIRD, FIRST):
         make_clean(place.feed, place.days, day)
     assert place.made() == before

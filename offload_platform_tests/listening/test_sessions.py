@@ -49,7 +49,7 @@ def test_logins_have_sessions_of_their_own_and_nobody_has_none() -> None:
         ("a", timedelta()), ("b", timedelta(minutes=1)), (None, timedelta(minutes=2)), (None, timedelta(hours=3))
     )
     assert [size for _, size, _ in found] == [1, 1, None, None]
-    assert [row for row in found[2:]] == [(None, None, None)] * 2
+    assert list(found[2:]) == [(None, None, None)] * 2
     assert found[0][0] != found[1][0]
 
 
