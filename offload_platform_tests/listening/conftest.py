@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+from offload_platform.handoff.bulk import make_handoff
 from offload_platform.landing.pseudonyms import KEY_VARIABLE
+from offload_platform.listening.clean import make_clean
 from offload_platform.listening.days import Days, Tier, days_of
+from offload_platform.listening.raw import make_raw
+from offload_platform.quality.protect import PseudonymKey
 from offload_platform.settings import Feed, Settings, read_settings
 from offload_platform.simulator.aura import AssistantLogs, LogSimulation
 from offload_platform.simulator.writing import write
@@ -25,7 +29,7 @@ from ..conftest import Warehouse
 KEY = "k" * 32
 FIRST, SECOND, THIRD = DAYS = (date(2026, 9, 7), date(2026, 9, 8), date(2026, 9, 9))
 """Days of the simulation; of the third there is what began on the second and went on after midnight."""
-SIMULATION = LogSimulation(users=40, first_day=FIRST, days=2, files_per_day=1, telling_share=0.4, talks_per_day=1.5)
+SIMULATION = LogSimulation(users=24, first_day=FIRST, days=2, files_per_day=1, telling_share=0.4, talks_per_day=1.5)
 
 
 @dataclass
@@ -125,21 +129,35 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
 
 
-@pytest.fixture
-def listened(place: Place) -> Callable[..., Place]:
-    """Makes everything of the logs, without Dagster; only RAW is given the key."""
-    from offload_platform.handoff.bulk import make_handoff
-    from offload_platform.listening.clean import make_clean
-    from offload_platform.listening.raw import make_raw
-    from offload_platform.quality.protect import PseudonymKey
+def make_all(place: Place, order: tuple[date, ...], key: str) -> None:
+    """Make everything of the logs, without Dagster; only RAW is given the key."""
+    for day in order:
+        make_raw(place.files, place.feed, place.days, day, PseudonymKey(key.encode()))
+    for day in order:
+        make_clean(place.feed, place.days, day)
+    for day in order:
+        make_handoff(place.files, place.feed, place.days, day)
 
-    def make(order: tuple[date, ...] = DAYS, key: str = KEY) -> Place:
-        for day in order:
-            make_raw(place.files, place.feed, place.days, day, PseudonymKey(key.encode()))
-        for day in order:
-            make_clean(place.feed, place.days, day)
-        for day in order:
-            make_handoff(place.files, place.feed, place.days, day)
+
+@pytest.fixture(scope="session")
+def _made(_loaded: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copytree(_loaded.folder, folder / "place")
+    place = Place(folder / "place")
+    make_all(place, DAYS, KEY)
+    return place
+
+
+@pytest.fixture
+def listened(place: Place, _made: Place) -> Callable[..., Place]:
+    """Makes everything of the logs, in some order and with some key, or takes what was made in the usual way."""
+
+    def make(order: tuple[date, ...] | None = None, key: str = KEY) -> Place:
+        if order is None:
+            for name in ("listening", "handoff"):
+                shutil.copytree(_made.files.root / name, place.files.root / name, dirs_exist_ok=True)
+        else:
+            make_all(place, order, key)
         return place
 
     return make

@@ -150,7 +150,7 @@ def test_a_hash_is_that_of_the_key_and_of_no_other(listened: Callable[..., Place
     assert found[FIRST] & found[SECOND], "a login that goes on after midnight keeps its hash"
     assert all(re.fullmatch(r"[0-9a-f]{64}", one) for one in expected)
     assert place.days.facts(Tier.CLEAN, "message", FIRST)[KEY_ID] == SECRET.key_id
-    other = listened(key="o" * 32)
+    other = listened(DAYS, key="o" * 32)
     assert not set(other.clean(FIRST)["AURA_ID"].drop_nulls()) & expected
 
 
@@ -240,7 +240,8 @@ def test_the_list_of_test_users_changes_the_kind_of_user_and_nothing_else(
     listened: Callable[..., Place], place: Place, offload: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Acceptance 6."""
-    without = pl.concat([listened().clean(day) for day in DAYS])
+    listened()
+    without = pl.concat([place.clean(day) for day in DAYS])
     assert set(without["userType"]) == {"unknown"}
     testers = [person for person in people(SIMULATION) if person.is_tester]
     ids = place.folder / "ids.txt"
@@ -258,7 +259,8 @@ def test_the_list_of_test_users_changes_the_kind_of_user_and_nothing_else(
     assert not any(person.user_id in listed for person in testers)
     place.say(test_users="testers.txt")
     assert {step for due in due_days(place.settings, place.feed) for step in due.steps} == {"raw"}
-    with_list = pl.concat([listened().clean(day) for day in DAYS])
+    listened(DAYS)
+    with_list = pl.concat([place.clean(day) for day in DAYS])
     assert with_list.drop("userType").equals(without.drop("userType"))
     of_login = {SECRET.hashed("aura_id", row["AURA_ID"]): row["USER_ID"] for row in messages() if row["AURA_ID"]}
     tested = {person.user_id for person in testers}
