@@ -33,7 +33,6 @@ from offload_platform.exports.errors import ExportError
 from offload_platform.handoff.errors import HandoffError
 from offload_platform.landing.errors import LandingError
 from offload_platform.listening.errors import ListeningError
-from offload_platform.privacy.rules import RulesError
 from offload_platform.settings import SettingsError
 
 __all__ = ["app", "main"]
@@ -46,6 +45,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
-    except (SettingsError, LandingError, ExportError, ListeningError, HandoffError, RulesError) as error:
+    except (SettingsError, LandingError, ExportError, ListeningError, HandoffError) as error:
         stderr.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(USAGE_EXIT if isinstance(error, SettingsError) else PROBLEM_EXIT)

@@ -94,20 +94,19 @@ def _listening_finding(feed: Feed) -> "Finding":
     from offload_platform.listening.errors import ListeningError
     from offload_platform.listening.raw import check_rules, key_of_raw
     from offload_platform.listening.testers import listed
-    from offload_platform.privacy.rules import RulesError
 
     assert feed.listening is not None
     try:
         check_rules(feed)
         known = listed(feed)
-    except (RulesError, ListeningError) as error:
+    except ListeningError as error:
         return Finding(feed.name, "listening", Grade.PROBLEM, str(error), "Nothing is made of its logs until then.")
-    said = f"logs of {feed.listening.country}, {len(known):,} hashes of test users" if known is not None else "no list"
+    testers = f"{len(known):,} hashes of test users" if known is not None else "no list of test users"
     try:
         key_of_raw(feed)
     except LandingError as error:
         return Finding(feed.name, "listening", Grade.NOTE, str(error), "All but that step can be run here.")
-    return Finding(feed.name, "listening", Grade.GOOD, said)
+    return Finding(feed.name, "listening", Grade.GOOD, f"logs of {feed.listening.country}, {testers}")
 
 
 def _alerts_finding(settings: Settings, send_test_alert: bool) -> "Finding":

@@ -16,7 +16,7 @@ from offload_platform.landing.pseudonyms import key_from_environment
 from offload_platform.listening.days import KEY_ID, MADE_OF, Days, Tier, digest_of
 from offload_platform.listening.errors import ListeningError
 from offload_platform.listening.testers import TESTER, is_tester, listed
-from offload_platform.privacy.rules import Rules, read_rules, treated
+from offload_platform.privacy.rules import Rules, RulesError, read_rules, treated
 from offload_platform.quality.arrow import ArrowStream
 from offload_platform.quality.protect import PseudonymKey
 from offload_platform.quality.scrub import PAPER_REGIONS
@@ -76,8 +76,7 @@ def made_of_logs(files: WarehouseFiles, feed: Feed) -> dict[date, str] | None:
     None where there are no logs, as where RAW was brought from elsewhere.
 
     Raises:
-        RulesError: there are no rules for a log.
-        ListeningError: the list of test users cannot be read.
+        ListeningError: there are no rules for a log, or the list of test users cannot be read.
     """
     if not files.published.exists():
         return None
@@ -104,8 +103,8 @@ def make_raw(files: WarehouseFiles, feed: Feed, days: Days, day: date, key: Pseu
     """Make RAW of the logs of a day, in UTC.
 
     Raises:
-        RulesError: a column of a log has no rule.
-        ListeningError: nothing is published yet, or the list of test users cannot be read.
+        ListeningError: nothing is published yet, a column of a log has no rule, or the list of test users cannot be
+            read.
     """
     made_of = made_of_logs(files, feed)
     if made_of is None:
@@ -119,7 +118,7 @@ def make_raw(files: WarehouseFiles, feed: Feed, days: Days, day: date, key: Pseu
         for contract in logs_of(feed):
             rows = _rows_of(connection, feed, contract, day)
             own = rows.filter(pl.col(listening.country).str.to_uppercase() == choices.country)
-            passed = treated(own, _rules(feed, contract), key, known=contract.columns)
+            passed = _passed(own, feed, contract, key)
             if contract.offload_type == listening.dataset:
                 passed = passed.with_columns(is_tester(own, listening.testers, testers, key).alias(TESTER))
             passed = passed.sort(_event_time(contract), *contract.key)
@@ -132,9 +131,16 @@ def make_raw(files: WarehouseFiles, feed: Feed, days: Days, day: date, key: Pseu
 
 
 def check_rules(feed: Feed) -> None:
-    """Raise RulesError where a log has no rules, or a column of it has none."""
+    """Raise ListeningError where a log has no rules, or a column of it has none."""
     for contract in logs_of(feed):
-        treated(_nothing_of(contract), _rules(feed, contract), _NOBODYS_KEY, known=contract.columns)
+        _passed(_nothing_of(contract), feed, contract, _NOBODYS_KEY)
+
+
+def _passed(rows: pl.DataFrame, feed: Feed, contract: Contract, key: PseudonymKey) -> pl.DataFrame:
+    try:
+        return treated(rows, _rules(feed, contract), key, known=contract.columns)
+    except RulesError as error:
+        raise ListeningError(f"{feed.name} {contract.table}: {error}") from error
 
 
 def _nothing_of(contract: Contract) -> pl.DataFrame:
@@ -143,7 +149,10 @@ def _nothing_of(contract: Contract) -> pl.DataFrame:
 
 def _rules(feed: Feed, contract: Contract) -> Rules:
     """The vendor's rules, for the country of the feed where the numbers of its papers are known."""
-    rules = read_rules(feed.vendor, contract.table)
+    try:
+        rules = read_rules(feed.vendor, contract.table)
+    except RulesError as error:
+        raise ListeningError(str(error)) from error
     assert feed.listening is not None
     country = feed.listening.country
     return rules.model_copy(update={"regions": (country,)}) if country in PAPER_REGIONS else rules

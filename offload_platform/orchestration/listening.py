@@ -38,7 +38,6 @@ from offload_platform.orchestration.partitions import partitions_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import WarehouseResource
 from offload_platform.orchestration.tables import table_key
-from offload_platform.privacy.rules import RulesError
 from offload_platform.quality.protect import PseudonymKey
 from offload_platform.settings import Feed, Settings
 from offload_platform.warehouse.files import WarehouseFiles
@@ -99,7 +98,7 @@ def due_days(settings: Settings, feed: Feed, first: date | None = None, last: da
     Days whose RAW was deleted because it had been kept long enough stay as they are.
 
     Raises:
-        RulesError, ListeningError: what would be made cannot be told.
+        ListeningError: what would be made cannot be told.
     """
     files = WarehouseFiles(settings.warehouse)
     assert feed.listening is not None
@@ -260,7 +259,7 @@ def _raw(feed: Feed) -> dg.AssetsDefinition:
             with warehouse.writing() as connection:
                 check_key(connection, key)
             made = make_raw(warehouse.files, feed, _days(feed, warehouse.files), day, key)
-        except (LandingError, ListeningError, RulesError) as error:
+        except (LandingError, ListeningError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         for asset, report in zip(keys, made, strict=True):
             yield dg.MaterializeResult(
@@ -391,7 +390,7 @@ def listening_sensor(settings: Settings, feed: Feed) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason="nothing was published since")
         try:
             due = due_days(settings, feed)
-        except (ListeningError, RulesError) as error:
+        except ListeningError as error:
             raise dg.Failure(str(error)) from error
         requests = [
             dg.RunRequest(

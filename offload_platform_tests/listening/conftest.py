@@ -29,7 +29,9 @@ from ..conftest import Warehouse
 KEY = "k" * 32
 FIRST, SECOND, THIRD = DAYS = (date(2026, 9, 7), date(2026, 9, 8), date(2026, 9, 9))
 """Days of the simulation; of the third there is what began on the second and went on after midnight."""
-SIMULATION = LogSimulation(users=24, first_day=FIRST, days=2, files_per_day=1, telling_share=0.4, talks_per_day=1.5)
+SIMULATION = LogSimulation(
+    seed=7, users=24, first_day=FIRST, days=2, files_per_day=1, telling_share=0.5, talks_per_day=1.5
+)
 
 
 @dataclass

@@ -24,7 +24,7 @@ from offload_platform.listening.raw import check_rules, key_of_raw, make_raw
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.listening import due_days, listening_sensor, tidy_days
-from offload_platform.privacy.rules import Rules, RulesError, read_rules
+from offload_platform.privacy.rules import Rules, read_rules
 from offload_platform.quality.protect import PseudonymKey
 from offload_platform.simulator.aura import MESSAGE, canaries, people, uploads
 from offload_platform.warehouse.tombstones import KEY_VARIABLE as ERASURE_KEY_VARIABLE
@@ -229,9 +229,9 @@ def test_a_column_without_a_rule_stops_everything_and_an_unknown_one_stays_behin
 
     before = place.made()
     monkeypatch.setattr("offload_platform.listening.raw.read_rules", without_a_rule)
-    with pytest.raises(RulesError, match="no rule for reason"):
+    with pytest.raises(ListeningError, match="no rule for reason"):
         make_raw(place.files, place.feed, place.days, FIRST, SECRET)
-    with pytest.raises(RulesError, match="no rule for reason"):
+    with pytest.raises(ListeningError, match="no rule for reason"):
         check_rules(place.feed)
     assert place.made() == before
 
@@ -392,3 +392,39 @@ def test_what_was_kept_long_enough_goes_and_does_not_come_back(listened: Callabl
     tidy_days(place.settings, date(2026, 11, 8), dry_run=False)
     left = [name for name in place.made() if str(FIRST) in name or str(SECOND) in name]
     assert [name.split("/")[1] for name in left if str(FIRST) in name] == ["aggregate"]
+
+
+def test_where_there_are_no_logs_the_rest_is_made_of_raw(listened: Callable[..., Place]) -> None:
+    """What a central team does with RAW that was brought to it: no logs, no key."""
+    place = listened()
+    before = place.made()
+    for file in (place.files.published, place.files.build):
+        file.unlink()
+    for name in before:
+        if "/ppd_clean/" in name:
+            (place.files.root / name).unlink()
+    due = due_days(place.settings, place.feed)
+    assert [(one.day, one.steps) for one in due] == [(day, ("clean", "handoff")) for day in DAYS]
+    for one in due:
+        make_clean(place.feed, place.days, one.day)
+    assert place.made() == before
+    assert not due_days(place.settings, place.feed)
+    with pytest.raises(ListeningError, match="has no logs of acme yet. Next: offload run"):
+        make_raw(place.files, place.feed, place.days, FIRST, SECRET)
+
+
+def test_doctor_looks_at_key_rules_and_list(
+    place: Place, offload: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> tuple[str, str]:
+        findings = offload("doctor", "--feeds", place.yaml, "--json").json["findings"]
+        [finding] = [one for one in findings if one["subject"] == "listening"]
+        return finding["grade"], finding["found"]
+
+    grade, said = found()
+    assert (grade, f"{KEY_VARIABLE} is not set" in said) == ("note", True)
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    assert found()[0] == "ok"
+    place.say(test_users="nowhere.txt")
+    grade, said = found()
+    assert (grade, "the list of test users cannot be read" in said) == ("problem", True)
