@@ -409,7 +409,7 @@ def test_where_there_are_no_logs_the_rest_is_made_of_raw(listened: Callable[...,
         make_clean(place.feed, place.days, one.day)
     assert place.made() == before
     assert not due_days(place.settings, place.feed)
-    with pytest.raises(ListeningError, match="has no logs of acme yet. Next: offload run"):
+    with pytest.raises(ListeningError, match=r"has no logs of acme yet\. Next: offload run"):
         make_raw(place.files, place.feed, place.days, FIRST, SECRET)
 
 
