@@ -21,6 +21,7 @@ from offload_platform.warehouse.files import WarehouseFiles
 MADE_OF = "offload:made_of"
 KEY_ID = "offload:key_id"
 _OURS = "offload:"
+_FOLDER = "listening"
 
 
 class Tier(StrEnum):
@@ -86,7 +87,17 @@ class Days:
 
 def days_of(files: WarehouseFiles, country: str) -> Days:
     """Where a warehouse keeps what is made of a country's logs."""
-    return Days(files.root / "listening", country.lower())
+    return Days(files.root / _FOLDER, country.lower())
+
+
+def countries_in(files: WarehouseFiles) -> list[Path]:
+    """Folders of RAW and CLEAN of a country that a warehouse has, in order."""
+    return sorted(
+        folder
+        for tier in (Tier.RAW, Tier.CLEAN)
+        for folder in (files.root / _FOLDER / tier).glob("*")
+        if any(folder.rglob("*.parquet"))
+    )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from offload_platform.landing.errors import LandingError
 from offload_platform.landing.pseudonyms import KEY_VARIABLE, PseudonymKeyError
 from offload_platform.listening.clean import SESSIONS, CleanDay, made_of_raw, make_clean, unsettled_sessions
 from offload_platform.listening.clean import forget_logins as forget_clean
-from offload_platform.listening.days import KEY_ID, MADE_OF, Days, Tier, days_of
+from offload_platform.listening.days import KEY_ID, MADE_OF, Days, Tier, countries_in, days_of
 from offload_platform.listening.errors import ListeningError
 from offload_platform.listening.figures import FIGURES
 from offload_platform.listening.raw import (
@@ -143,8 +143,16 @@ def key_of_days(settings: Settings) -> PseudonymKey | None:
 
     Raises:
         PseudonymKeyError: it is missing, or another one.
+        ListeningError: there are files of a country that no feed names, so nobody could be taken out of them.
     """
     files = WarehouseFiles(settings.warehouse)
+    named = {feed.listening.country.lower() for feed in listening_feeds(settings) if feed.listening}
+    for folder in countries_in(files):
+        if folder.name not in named:
+            raise ListeningError(
+                f"{folder} is of no feed, so nobody can be erased from it. Say whose it is under `listening` of a "
+                "feed, or delete it."
+            )
     key: PseudonymKey | None = None
     for feed in listening_feeds(settings):
         days, dataset = _days(feed, files), listening_of(feed).dataset

@@ -361,6 +361,10 @@ def test_an_erased_person_leaves_every_tier_and_the_index(
     # Of the first day only CLEAN is left, as where RAW has been kept long enough.
     for table in ("message", "recognizer", "api"):
         place.days.file(Tier.RAW, table, FIRST).unlink()
+    place.say(country="ES")
+    said = offload("erase", "--user", user, "--feeds", place.yaml)
+    assert (said.code, "ppd_clean/be is of no feed" in said.err) == (1, True)
+    place.say()
     said = offload("erase", "--user", user, "--feeds", place.yaml)
     assert said.code == 0, said.out
     for name in place.made():
