@@ -23,29 +23,21 @@ def with_sessions(rows: pl.DataFrame, listening: Listening, gap: timedelta) -> p
     ordered = rows.sort(person, moment, nulls_last=True)
     breaks = (pl.col(moment).diff() > gap).fill_null(True).over(person)
     of_session = [person, "number"]
-    sessions = (
-        ordered.with_columns(number=breaks.cum_sum().over(person))
-        .with_columns(
-            begin=pl.col(moment).min().over(of_session),
-            size=pl.len().over(of_session).cast(pl.Int32),
-            seconds=(pl.col(moment).max() - pl.col(moment).min()).over(of_session).dt.total_seconds().cast(pl.Int32),
-        )
-        .with_columns(pl.struct(person, "begin").alias("session"))
+    sessions = ordered.with_columns(number=breaks.cum_sum().over(person)).with_columns(
+        begin=pl.col(moment).min().over(of_session),
+        size=pl.len().over(of_session).cast(pl.Int32),
+        seconds=(pl.col(moment).max() - pl.col(moment).min()).over(of_session).dt.total_seconds().cast(pl.Int32),
     )
-    distinct = sessions.filter(pl.col(person).is_not_null())["session"].unique()
-    ids = {(s[person], s["begin"]): session_id(s[person], _microseconds(s["begin"])) for s in distinct}
-    known = pl.DataFrame(
-        [(*session, name) for session, name in ids.items()],
-        schema={person: pl.String, "begin": rows.schema[moment], names.session: pl.String},
-        orient="row",
-    )
+    distinct = sessions.filter(pl.col(person).is_not_null()).select(person, "begin").unique()
+    ids = [session_id(*one) for one in zip(distinct[person], distinct["begin"].dt.timestamp("us"), strict=True)]
+    known = distinct.with_columns(pl.Series(names.session, ids, dtype=pl.String))
     is_known = pl.col(person).is_not_null()
     return (
         sessions.join(known, on=[person, "begin"], how="left", maintain_order="left")
         .with_columns(
             pl.when(is_known).then("size").alias(names.size), pl.when(is_known).then("seconds").alias(names.duration)
         )
-        .drop("number", "begin", "size", "seconds", "session")
+        .drop("number", "begin", "size", "seconds")
     )
 
 
@@ -55,7 +47,3 @@ def session_id(person: str, begin_us: int) -> str:
     It takes no key, because the one who sees it sees the hash of the person beside it.
     """
     return hashlib.sha256(f"{_MARK}|{person}|{begin_us}".encode()).hexdigest()[:_DIGITS]
-
-
-def _microseconds(moment: object) -> int:
-    return int(pl.Series([moment]).dt.timestamp("us")[0])
