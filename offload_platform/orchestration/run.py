@@ -28,7 +28,7 @@ from offload_platform.orchestration.tiers import tier_keys
 from offload_platform.orchestration.workers import Died, Workers
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.load import folders_by_name, folders_of
+from offload_platform.warehouse.load import folders_by_name, folders_of, listings_of
 
 _MOST_BY_DEFAULT = 4
 # Less than this is loaded in the time that processes take to start.
@@ -135,8 +135,8 @@ def plan(
                 listings = (
                     requests_for(len(folders)) + len(folders_of(partition, folders)) if named is None else len(named)
                 )
-                delivery = combined(versions)
-                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, delivery, replaces, listings))
+                delivery, requests = combined(versions), listings * listings_of(partition)
+                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, delivery, replaces, requests))
             elif slot.choice.chosen is not None:
                 up_to_date += 1
     return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries, unlisted)
