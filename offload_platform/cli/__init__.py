@@ -26,6 +26,7 @@ from offload_platform.cli import (  # noqa: F401 (commands)
     simulate,
     status,
     tidy,
+    verify,
 )
 from offload_platform.cli.app import PROBLEM_EXIT, USAGE_EXIT, app
 from offload_platform.cli.console import stderr
