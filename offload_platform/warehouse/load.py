@@ -18,7 +18,7 @@ from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition, add_deliveries, replace_partition
-from offload_platform.warehouse.files import WarehouseFiles
+from offload_platform.warehouse.files import WarehouseFiles, disk_explained
 from offload_platform.warehouse.ledger import not_loaded
 from offload_platform.warehouse.measures import Measures, PartAccount, measure
 from offload_platform.warehouse.pseudonyms import check_key
@@ -86,15 +86,32 @@ def load_partition(
 
     Raises:
         NothingToLoad: there is no complete delivery; the message says why.
-        LandingError: a part cannot be fetched or trusted, or it cannot be told who is erased; the partition keeps its
-            old rows.
+        LandingError: a part cannot be fetched or trusted, it cannot be told who is erased, or the disk takes no more;
+            the partition keeps its old rows.
     """
     reading = reading_of(store.feed, partition.contract)
     choice = find_deliveries(store, partition)
     if choice.chosen is None:
         raise NothingToLoad(_why_nothing(partition, choice))
-    if partition.adds_up:
-        return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
+    with disk_explained(files.root):
+        if partition.adds_up:
+            return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
+        return _replace(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
+
+
+def _replace(
+    store: DeliveryStore,
+    partition: Partition,
+    choice: Choice,
+    reading: Reading,
+    files: WarehouseFiles,
+    writing: Writing,
+    run_id: str,
+    on_progress: Callable[[int], None],
+    on_staged: Callable[[StagedDelivery], None],
+) -> Loaded:
+    """Load the delivery that counts in the place of whatever the partition holds."""
+    assert choice.chosen is not None
     with files.staging_folder() as folder:
         staged = stage(store, choice.chosen, partition.contract, folder, on_progress)
         on_staged(staged)
