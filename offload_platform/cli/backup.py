@@ -37,7 +37,7 @@ def backup(
     from offload_platform.exports.registry import Registry
     from offload_platform.orchestration.resources import warehouse_in
     from offload_platform.warehouse.backup import BackupFailed, make_backup, name_of_a_new_one
-    from offload_platform.warehouse.files import disk_explained
+    from offload_platform.warehouse.files import troubles_explained
     from offload_platform.warehouse.safes import SafeUnusable, safe_at
 
     warehouse = warehouse_in(settings_of(feeds).warehouse)
@@ -47,7 +47,7 @@ def backup(
     beside = {_EXPORTS: registry.back_up} if registry.exists() else {}
     try:
         safe, name = safe_at(out, profile, endpoint_url, region)
-        with stderr.status("Copying …"), disk_explained(safe.folder or warehouse.files.root):
+        with stderr.status("Copying …"), troubles_explained(safe.folder or warehouse.files.root):
             name = name or name_of_a_new_one(datetime.now(UTC))
             manifest = make_backup(warehouse.writing, warehouse.files, safe, name, beside)
     except (BackupFailed, SafeUnusable) as error:
@@ -73,7 +73,7 @@ def restore(
     from offload_platform.exports.registry import Registry
     from offload_platform.warehouse.backup import RestoreFailed
     from offload_platform.warehouse.backup import restore as bring_back
-    from offload_platform.warehouse.files import WarehouseFiles, disk_explained
+    from offload_platform.warehouse.files import WarehouseFiles, troubles_explained
     from offload_platform.warehouse.safes import SafeUnusable, safe_at
 
     files = WarehouseFiles(settings_of(feeds).warehouse)
@@ -81,7 +81,7 @@ def restore(
     keeps_exports = registry.exists() and not replace
     try:
         safe, name = safe_at(source, profile, endpoint_url, region)
-        with stderr.status("Restoring …"), disk_explained(files.root):
+        with stderr.status("Restoring …"), troubles_explained(files.root):
             unpack = {} if keeps_exports else {_EXPORTS: registry.restore}
             manifest = bring_back(files, safe, name, unpack, replace=replace)
     except (RestoreFailed, SafeUnusable) as error:

@@ -32,24 +32,30 @@ _DAMAGED_LOG = re.compile(r"Corrupt WAL file: .*?at byte position (\d+)|Invalid 
 _FAILED = ".failed"
 _WHY_FAILED = "error.txt"
 
+_HELD_OPEN = re.compile(r"Could not set lock on file.*?Conflicting lock is held in (.*?)(?:\.\s|$)", re.DOTALL)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK_ERRORS = (*_FULL, errno.EROFS)
 
 
-class DiskUnusable(LandingError):
-    """The disk of the warehouse is full or read-only; what the warehouse held stands."""
+class WarehouseUnusable(LandingError):
+    """The disk is full or read-only, or another program has the build file open; what the warehouse held stands."""
 
 
 @contextmanager
-def disk_explained(folder: Path) -> Iterator[None]:
-    """Tell in a sentence that a disk is full or read-only, whichever library has found it.
+def troubles_explained(folder: Path) -> Iterator[None]:
+    """Tell in a sentence that nothing can be written to a warehouse's folder, whichever library has found it.
 
     Raises:
-        DiskUnusable: it is.
+        WarehouseUnusable: it is.
     """
     try:
         yield
     except (OSError, duckdb.Error, PolarsError) as error:
+        if holder := _HELD_OPEN.search(str(error)):
+            raise WarehouseUnusable(
+                f"{folder}: another program has the build file open ({holder[1]}): close it there, then run again. "
+                "The published file is the one to read."
+            ) from error
         number = next((one for one in _DISK_ERRORS if _is(one, error)), None)
         if number is None:
             raise
@@ -59,7 +65,7 @@ def disk_explained(folder: Path) -> Iterator[None]:
             step = f"the disk is full ({free:,.1f} MB are free, or a limit is reached): make room"
         else:
             step = "the disk is read-only: see why, and mount it for writing"
-        raise DiskUnusable(f"{folder}: {step}, then run again. What was there stands.") from error
+        raise WarehouseUnusable(f"{folder}: {step}, then run again. What was there stands.") from error
 
 
 def _is(number: int, error: Exception) -> bool:

@@ -18,7 +18,7 @@ from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition, add_deliveries, replace_partition
-from offload_platform.warehouse.files import WarehouseFiles, disk_explained
+from offload_platform.warehouse.files import WarehouseFiles, troubles_explained
 from offload_platform.warehouse.ledger import not_loaded
 from offload_platform.warehouse.measures import Measures, PartAccount, measure
 from offload_platform.warehouse.pseudonyms import check_key
@@ -93,7 +93,7 @@ def load_partition(
     choice = find_deliveries(store, partition)
     if choice.chosen is None:
         raise NothingToLoad(_why_nothing(partition, choice))
-    with disk_explained(files.root):
+    with troubles_explained(files.root):
         if partition.adds_up:
             return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
         return _replace(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)

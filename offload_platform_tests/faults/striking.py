@@ -33,7 +33,7 @@ from offload_platform.warehouse import views
 from offload_platform.warehouse.backup import make_backup
 from offload_platform.warehouse.backup import restore as bring_back
 from offload_platform.warehouse.erasure import Request
-from offload_platform.warehouse.files import disk_explained, prepare
+from offload_platform.warehouse.files import prepare, troubles_explained
 from offload_platform.warehouse.load import load_partition
 from offload_platform.warehouse.safes import safe_at
 from offload_platform.warehouse.tombstones import key_from_environment
@@ -57,7 +57,7 @@ def load(settings: Settings, offload_type: str, partition: str) -> None:
 
 def publish(settings: Settings) -> None:
     warehouse = warehouse_in(settings.warehouse)
-    with disk_explained(settings.warehouse), warehouse.writing() as connection:
+    with troubles_explained(settings.warehouse), warehouse.writing() as connection:
         publishing.publish(connection, warehouse.files, settings.feeds)
 
 

@@ -88,14 +88,14 @@ if holds:
     got = len(open_query.fetchmany(10))
 print("reads", flush=True)
 if holds:
-    while not ended.wait(0.05):
+    while not ended.wait(0.5):
         got += len(open_query.fetchmany(10))
         looks += 1
     got += len(open_query.fetchall())
     assert got == 1000 * rows[0], (got, rows)
     seen = [rows]
 else:
-    while not ended.wait(0.02):
+    while not ended.wait(0.3):
         with duckdb.connect(file, read_only=True) as connection:
             for _ in range(3):
                 [rows] = connection.execute(ASKED).fetchall()
@@ -157,10 +157,10 @@ def test_analysts_read_on_while_the_file_is_published_again_and_again(
     first, *others = [json.loads(out.splitlines()[-1]) for out, _ in told]
     assert first["seen"] == [[10, 10]]
     for other in others:
-        assert other["looks"] > 10
+        assert other["looks"] > 2
         assert all(rows == of_the_ledger for rows, of_the_ledger in other["seen"]), "no file is torn"
         assert other["seen"] == sorted(other["seen"]), "nobody sees an older file after a newer one"
-        assert len(other["seen"]) > 2
+        assert len(other["seen"]) > 1
     # The last reader has gone, and with it the old file: what is there is the last one alone.
     with duckdb.connect(warehouse.files.published, read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM sentiance.segments").fetchall() == [(10 + PUBLISHES,)]

@@ -1,12 +1,16 @@
 """A disk that is full or read-only, and memory that has run out: told in a sentence, and nothing is half done."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from offload_platform.warehouse.files import WarehouseUnusable
 
 from ..conftest import VendorFolder
 from .conftest import Ended, Striker
@@ -125,6 +129,33 @@ def test_a_read_only_disk_is_told(small: SmallDisk) -> None:
     finally:
         small.striker.order(remount=small.folder, how="rw")
     stands(small)
+
+
+HOLDS = "import sys, duckdb; c = duckdb.connect(sys.argv[1], read_only=True); print(1, flush=True); sys.stdin.read()"
+
+
+def test_a_build_file_that_somebody_has_open_is_told(
+    warehouse: Any, vendor_folder: Any, feed_of: Make, partition: Make
+) -> None:
+    vendor_folder.part(DAY, [f"{'a' * 24},,behavior.early_bird"])
+    feed = feed_of(vendor_folder.url, types=("segments",))
+    warehouse.load(feed, partition(DAY))
+    before = warehouse.content()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(warehouse.files.build)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "1\n"
+        told = rf"another program has the build file open \(.*PID {holder.pid}\).*: close it there, then run again"
+        with pytest.raises(WarehouseUnusable, match=told):
+            warehouse.load(feed, partition(DAY))
+    finally:
+        holder.communicate()
+    assert warehouse.content() == before
 
 
 @pytest.mark.parametrize("step", STEPS[:3], ids=str)
