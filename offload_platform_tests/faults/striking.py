@@ -203,10 +203,6 @@ def remount(folder: Path, how: str) -> None:
 
 
 def main() -> None:
-    # Comments on thousands of columns take nine tenths of a publish, and no part in what is proved here.
-    for module in (publishing, views):
-        module.comment_on = lambda *_: None  # type: ignore[attr-defined]
-    publishing.ensure_marts = lambda *_: None  # type: ignore[attr-defined]
     for vendor in vendor_names():
         for contract in vendor_named(vendor).contracts.values():
             # Worked out once, and not once in each process.

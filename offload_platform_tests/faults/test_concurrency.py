@@ -17,7 +17,6 @@ from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.resources import source_key, source_of, warehouse_in
 from offload_platform.settings import read_settings
 from offload_platform.warehouse import publish as publishing
-from offload_platform.warehouse import views
 from offload_platform.warehouse.files import WarehouseFiles
 
 DAYS = ("2018-12-08", "2018-12-15", "2018-12-22")
@@ -113,12 +112,8 @@ def holds_deleted_file(pid: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are looked up in /proc")
 def test_analysts_read_on_while_the_file_is_published_again_and_again(
-    warehouse: Any, vendor_folder: Any, feed_of: Make, partition: Make, monkeypatch: pytest.MonkeyPatch
+    warehouse: Any, vendor_folder: Any, feed_of: Make, partition: Make
 ) -> None:
-    # Comments take nine tenths of a publish, and no part in how the file is swapped.
-    for module in (publishing, views):
-        monkeypatch.setattr(module, "comment_on", lambda *_: None)
-    monkeypatch.setattr(publishing, "ensure_marts", lambda *_: None)
     feed = feed_of(vendor_folder.url, types=("segments",))
 
     def deliver(users: int) -> None:
