@@ -342,6 +342,21 @@ class AlertKind(StrEnum):
     CHECK = "check"
 
 
+class Dashboard(Strict):
+    """How the dashboard looks."""
+
+    basemap_style_url: str | None = Field(
+        default=None, description="A MapLibre style, for maps over streets; browsers ask its server for each picture."
+    )
+
+    @field_validator("basemap_style_url")
+    @classmethod
+    def _is_where_browsers_ask(cls, url: str | None) -> str | None:
+        if url is not None and not _is_web_address(url):
+            raise ValueError("must be http://… or https://…")
+        return url
+
+
 class Alerts(Strict):
     """Where alerts are sent to, and about what."""
 

@@ -38,8 +38,10 @@ ROOMS: dict[str, set[str]] = {
     },
     "scorecard_files": {"warehouse", "settings", "vendors"},
     "dictionary": {"warehouse", "landing", "settings", "simulator", "vendors", "contracts"},
+    "dashboard": {"warehouse"},
     "demo": {"orchestration", "warehouse", "landing", "settings", "simulator"},
     "cli": {
+        "dashboard",
         "demo",
         "dictionary",
         "scorecard_files",

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from offload_platform.cli import (  # noqa: F401 (commands)
     backup,
+    dashboard,
     decide,
     demo,
     dictionary,

@@ -40,6 +40,14 @@ def settings_of(feeds: Path | None) -> Settings:
     return read_settings(feeds or feeds_file())
 
 
+def feeds_or_demo(feeds: Path | None) -> Path:
+    """The configuration file that was named, else the default one, else that of a demo in this folder."""
+    from offload_platform.demo import Demonstration
+
+    of_demo = Demonstration(Path("demo")).feeds_file
+    return feeds or (of_demo if not feeds_file().exists() and of_demo.exists() else feeds_file())
+
+
 def chosen_feeds(settings: Settings, names: Sequence[str] | None) -> tuple[Feed, ...]:
     """The feeds of those names, or all. Raises SettingsError for a name that is not configured."""
     return tuple(settings.feed(name) for name in names) if names else settings.feeds

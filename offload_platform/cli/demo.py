@@ -10,10 +10,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from offload_platform.cli.app import PROBLEM_EXIT, FeedsOption, app, published_file, reading_published
+from offload_platform.cli.app import (
+    PROBLEM_EXIT,
+    FeedsOption,
+    app,
+    feeds_or_demo,
+    published_file,
+    reading_published,
+)
 from offload_platform.cli.console import counting, stdout, table_of
 from offload_platform.cli.loading import load, show_loads
-from offload_platform.settings import FEEDS_VARIABLE, feeds_file, read_settings
+from offload_platform.settings import FEEDS_VARIABLE, read_settings
 
 
 @app.command()
@@ -50,6 +57,11 @@ def demo(
                 table.add_row(*(escape(str(value)) for value in row))
             stdout.print(table)
     stdout.print(f"\nPublished file: [bold]{published_file(settings)}[/bold]", soft_wrap=True)
+    stdout.print(
+        f"Look at it with [bold]make dashboard[/bold] (or: offload dashboard --feeds {stage.feeds_file}), "
+        "then http://127.0.0.1:8501",
+        soft_wrap=True,
+    )
     stdout.print("Open the Dagster UI with [bold]make dev[/bold] (or: offload dev), then http://127.0.0.1:3000")
     if publishing_error or not all(o.succeeded for o in outcomes):
         raise typer.Exit(PROBLEM_EXIT)
@@ -65,8 +77,7 @@ def dev(
     from offload_platform.orchestration.instance import dagster_home
     from offload_platform.warehouse.files import WarehouseFiles
 
-    demo_feeds = Demonstration(Path("demo")).feeds_file
-    path = feeds or (demo_feeds if not feeds_file().exists() and demo_feeds.exists() else feeds_file())
+    path = feeds_or_demo(feeds)
     settings = read_settings(path)
     os.environ[FEEDS_VARIABLE] = str(path.resolve())
     os.environ.setdefault("PYTHONWARNINGS", "ignore:Function `dev_command` is superseded")

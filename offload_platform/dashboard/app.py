@@ -1,0 +1,48 @@
+"""The script that Streamlit runs for whoever looks, each time that something is chosen: filters, then the page."""
+
+import streamlit as st
+
+from offload_platform.dashboard.published import NotPublished, version_of
+from offload_platform.dashboard.view import file_shown, open_now, remember
+
+_SECONDS_BETWEEN_LOOKS = 10
+PAGES = {
+    "overview": ("Overview", ":material/dashboard:"),
+    "trips": ("Trips", ":material/route:"),
+    "places": ("Places", ":material/place:"),
+    "driving": ("Driving", ":material/directions_car:"),
+    "moments": ("Moments and segments", ":material/group:"),
+    "clicks": ("Clicks and conversions", ":material/ads_click:"),
+    "quality": ("Data quality", ":material/fact_check:"),
+    "dictionary": ("Dictionary", ":material/menu_book:"),
+}
+"""Title and icon of each page, by its name in the address and the name of its script."""
+
+st.set_page_config(page_title="Offloads", page_icon=":material/dashboard:", layout="wide")
+page = st.navigation(
+    [
+        st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
+        for name, (title, icon) in PAGES.items()
+    ]
+)
+try:
+    published = open_now()
+except NotPublished as missing:
+    st.title("Nothing to show yet")
+    st.warning(str(missing))
+    st.button("Look again")
+    st.stop()
+remember(published)
+
+
+def look_for_a_new_file() -> None:
+    """Draw the page anew when another file is published."""
+    if version_of(file_shown()) != published.version:
+        st.rerun()
+    st.caption(f"Published {published.at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+with st.sidebar:
+    st.fragment(run_every=_SECONDS_BETWEEN_LOOKS)(look_for_a_new_file)()
+st.title(page.title)
+page.run()

@@ -1,0 +1,163 @@
+"""The few kinds of charts that tiles use; every axis says what it counts, and in which unit."""
+
+from collections.abc import Callable
+
+import altair as alt
+import polars as pl
+import streamlit as st
+
+_HEIGHT = 280
+_BAR = 24
+_DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+
+Draw = Callable[[pl.DataFrame], None]
+
+
+def ranked(category: str, value: str, unit: str, form: str = ",.0f") -> Draw:
+    """Horizontal bars, the largest above."""
+
+    def draw(rows: pl.DataFrame) -> None:
+        _show(
+            alt.Chart(rows)
+            .mark_bar()
+            .encode(
+                x=alt.X(f"{value}:Q", title=unit, axis=alt.Axis(format=form, tickCount=6)),
+                y=alt.Y(f"{category}:N", title=None, sort="-x", axis=alt.Axis(labelLimit=220)),
+                tooltip=_tooltips(rows, {value: form}),
+            )
+            .properties(height=max(_BAR * rows[category].n_unique() + 40, 120))
+        )
+
+    return draw
+
+
+def classes(category: str, order: str, value: str, titles: tuple[str, str], colour: str | None = None) -> Draw:
+    """Upright bars over classes in their own order, stacked by colour; titles of both axes."""
+
+    def draw(rows: pl.DataFrame) -> None:
+        chart = (
+            alt.Chart(rows)
+            .mark_bar()
+            .encode(
+                x=alt.X(f"{category}:O", title=titles[0], sort=alt.SortField(order), axis=alt.Axis(labelAngle=0)),
+                y=alt.Y(f"{value}:Q", title=titles[1], axis=alt.Axis(format="~s", tickCount=6)),
+                tooltip=_tooltips(rows, {value: ",.0f"}),
+            )
+        )
+        _show(_coloured(chart, colour).properties(height=_HEIGHT))
+
+    return draw
+
+
+def over_days(day: str, value: str, unit: str, colour: str | None = None) -> Draw:
+    """Stacked bars by day."""
+
+    def draw(rows: pl.DataFrame) -> None:
+        chart = (
+            alt.Chart(rows)
+            .mark_bar()
+            .encode(
+                x=alt.X(f"yearmonthdate({day}):O", title="day", axis=alt.Axis(format="%d %b", labelOverlap=True)),
+                y=alt.Y(f"{value}:Q", title=unit, axis=alt.Axis(format="~s", tickCount=6)),
+                tooltip=_tooltips(rows, {value: ",.0f"}),
+            )
+        )
+        _show(_coloured(chart, colour).properties(height=_HEIGHT))
+
+    return draw
+
+
+def line(day: str, value: str, unit: str, form: str = ",.1f") -> Draw:
+    """A line with a point for each week or day."""
+
+    def draw(rows: pl.DataFrame) -> None:
+        _show(
+            alt.Chart(rows)
+            .mark_line(point=True)
+            .encode(
+                x=alt.X(f"yearmonthdate({day}):O", title="week of", axis=alt.Axis(format="%d %b", labelOverlap=True)),
+                y=alt.Y(f"{value}:Q", title=unit, axis=alt.Axis(format=form, tickCount=5)),
+                tooltip=_tooltips(rows, {value: form}),
+            )
+            .properties(height=_HEIGHT // 2)
+        )
+
+    return draw
+
+
+def week(value: str, unit: str) -> Draw:
+    """Weekdays by hours, the more the stronger the colour."""
+
+    def draw(rows: pl.DataFrame) -> None:
+        named = rows.with_columns(pl.col("weekday").map_elements(lambda day: _DAYS[day - 1], return_dtype=pl.String))
+        _show(
+            alt.Chart(named)
+            .mark_rect()
+            .encode(
+                x=alt.X("hour:O", title="hour of the start", axis=alt.Axis(labelAngle=0)),
+                y=alt.Y("weekday:O", title=None, sort=_DAYS),
+                color=alt.Color(f"{value}:Q", title=unit),
+                tooltip=_tooltips(named, {value: ",.0f"}),
+            )
+            .properties(height=_HEIGHT)
+        )
+
+    return draw
+
+
+def matrix(row: str, column: str, value: str, titles: tuple[str, str], unit: str) -> Draw:
+    """A matrix of counts, with the figures in its cells."""
+
+    def draw(rows: pl.DataFrame) -> None:
+        cells = alt.Chart(rows).encode(
+            x=alt.X(f"{column}:N", title=titles[1], axis=alt.Axis(labelAngle=0)),
+            y=alt.Y(f"{row}:N", title=titles[0]),
+        )
+        shaded = cells.mark_rect().encode(
+            color=alt.Color(f"{value}:Q", title=unit), tooltip=_tooltips(rows, {value: ",.0f"})
+        )
+        _show(
+            (
+                shaded
+                + cells.mark_text(fontSize=13, stroke="white", strokeWidth=0.4).encode(
+                    text=alt.Text(f"{value}:Q", format=",.0f")
+                )
+            ).properties(height=_HEIGHT)
+        )
+
+    return draw
+
+
+def small_multiples(facet: str, x: str, value: str, titles: tuple[str, str]) -> Draw:
+    """A small chart of bars for each kind, all on the same scales."""
+
+    def draw(rows: pl.DataFrame) -> None:
+        kinds = rows[facet].unique(maintain_order=True).to_list()
+        for place, kind in zip(st.columns(len(kinds)), kinds, strict=True):
+            with place:
+                _show(
+                    alt.Chart(rows.filter(pl.col(facet) == kind), title=str(kind))
+                    .mark_bar()
+                    .encode(
+                        x=alt.X(
+                            f"{x}:O", title=titles[0], axis=alt.Axis(labelAngle=0, format=".1f", labelOverlap=True)
+                        ),
+                        y=alt.Y(f"{value}:Q", title=titles[1], axis=alt.Axis(format="~s", tickCount=5)),
+                        tooltip=_tooltips(rows, {value: ",.0f"}),
+                    )
+                    .properties(height=_HEIGHT * 2 // 3)
+                )
+
+    return draw
+
+
+def _coloured(chart: alt.Chart, colour: str | None) -> alt.Chart:
+    return chart.encode(color=alt.Color(f"{colour}:N", title=None)) if colour else chart
+
+
+def _tooltips(rows: pl.DataFrame, forms: dict[str, str]) -> list[alt.Tooltip]:
+    return [alt.Tooltip(name, format=forms[name]) if name in forms else alt.Tooltip(name) for name in rows.columns]
+
+
+def _show(chart: alt.Chart | alt.LayerChart) -> None:
+    st.altair_chart(chart, width="stretch")
