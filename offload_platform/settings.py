@@ -439,6 +439,7 @@ class Settings(Strict):
     alerts: Alerts | None = None
     privacy: Privacy | None = None
     retention: Retention = Retention()
+    dashboard: Dashboard = Dashboard()
     feeds: tuple[Feed, ...]
     _file: Path = PrivateAttr(default=Path("feeds.yaml"))
 

@@ -1,11 +1,14 @@
 """The script that Streamlit runs for whoever looks, each time that something is chosen: filters, then the page."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from offload_platform.dashboard.published import NotPublished, version_of
 from offload_platform.dashboard.view import file_shown, open_now, remember
 
 _SECONDS_BETWEEN_LOOKS = 10
+# Title and icon of each page, by its name in the address and the name of its script.
 PAGES = {
     "overview": ("Overview", ":material/dashboard:"),
     "trips": ("Trips", ":material/route:"),
@@ -16,12 +19,12 @@ PAGES = {
     "quality": ("Data quality", ":material/fact_check:"),
     "dictionary": ("Dictionary", ":material/menu_book:"),
 }
-"""Title and icon of each page, by its name in the address and the name of its script."""
 
-st.set_page_config(page_title="Offloads", page_icon=":material/dashboard:", layout="wide")
+# An icon that is named would be fetched from a server of fonts.
+st.set_page_config(page_title="Offloads", page_icon=str(Path(__file__).with_name("icon.png")), layout="wide")
 page = st.navigation(
     [
-        st.Page(f"pages/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
+        st.Page(f"screens/{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
         for name, (title, icon) in PAGES.items()
     ]
 )

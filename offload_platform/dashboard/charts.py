@@ -7,7 +7,8 @@ import polars as pl
 import streamlit as st
 
 _HEIGHT = 280
-_BAR = 24
+_BAR, _AXIS = 24, 90
+_HOURS = list(range(24))
 _DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 
 Draw = Callable[[pl.DataFrame], None]
@@ -22,10 +23,10 @@ def ranked(category: str, value: str, unit: str, form: str = ",.0f") -> Draw:
             .mark_bar()
             .encode(
                 x=alt.X(f"{value}:Q", title=unit, axis=alt.Axis(format=form, tickCount=6)),
-                y=alt.Y(f"{category}:N", title=None, sort="-x", axis=alt.Axis(labelLimit=220)),
+                y=alt.Y(f"{category}:N", title=None, sort="-x", axis=alt.Axis(labelLimit=220, labelOverlap=False)),
                 tooltip=_tooltips(rows, {value: form}),
             )
-            .properties(height=max(_BAR * rows[category].n_unique() + 40, 120))
+            .properties(height=_BAR * rows[category].n_unique() + _AXIS)
         )
 
     return draw
@@ -94,9 +95,11 @@ def week(value: str, unit: str) -> Draw:
             alt.Chart(named)
             .mark_rect()
             .encode(
-                x=alt.X("hour:O", title="hour of the start", axis=alt.Axis(labelAngle=0)),
-                y=alt.Y("weekday:O", title=None, sort=_DAYS),
-                color=alt.Color(f"{value}:Q", title=unit),
+                x=alt.X(
+                    "hour:O", title="hour of the start", axis=alt.Axis(labelAngle=0), scale=alt.Scale(domain=_HOURS)
+                ),
+                y=alt.Y("weekday:O", title=None, scale=alt.Scale(domain=_DAYS)),
+                color=_shade(value, unit),
                 tooltip=_tooltips(named, {value: ",.0f"}),
             )
             .properties(height=_HEIGHT)
@@ -113,9 +116,7 @@ def matrix(row: str, column: str, value: str, titles: tuple[str, str], unit: str
             x=alt.X(f"{column}:N", title=titles[1], axis=alt.Axis(labelAngle=0)),
             y=alt.Y(f"{row}:N", title=titles[0]),
         )
-        shaded = cells.mark_rect().encode(
-            color=alt.Color(f"{value}:Q", title=unit), tooltip=_tooltips(rows, {value: ",.0f"})
-        )
+        shaded = cells.mark_rect().encode(color=_shade(value, unit), tooltip=_tooltips(rows, {value: ",.0f"}))
         _show(
             (
                 shaded
@@ -149,6 +150,11 @@ def small_multiples(facet: str, x: str, value: str, titles: tuple[str, str]) -> 
                 )
 
     return draw
+
+
+def _shade(value: str, unit: str) -> alt.Color:
+    """From nothing to the most."""
+    return alt.Color(f"{value}:Q", title=unit, scale=alt.Scale(domainMin=0), legend=alt.Legend(format=",.0f"))
 
 
 def _coloured(chart: alt.Chart, colour: str | None) -> alt.Chart:

@@ -12,13 +12,15 @@ FILE_VARIABLE, BASEMAP_VARIABLE = "OFFLOAD_DASHBOARD_FILE", "OFFLOAD_DASHBOARD_B
 
 APP = Path(__file__).with_name("app.py")
 ADDRESS = "127.0.0.1"
+_HOSTS = (ADDRESS, "localhost")
 _OPTIONS: Mapping[str, str] = {
     # Streamlit has no login, and listens on all addresses by default.
     "server.address": ADDRESS,
-    "server.allowedHosts": f"{ADDRESS},localhost",
     # Without a browser that is opened for somebody who may not sit there, and without a question for an address.
     "server.headless": "true",
     "server.fileWatcherType": "none",
+    # What a script merely names is not meant to be shown.
+    "runner.magicEnabled": "false",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
     "theme.base": str(Path(__file__).with_name("theme.toml")),
@@ -32,7 +34,9 @@ def is_installed() -> bool:
 
 def command_of(port: int) -> list[str]:
     """The command that serves the dashboard on this machine alone."""
-    options = [f"--{name}={value}" for name, value in (_OPTIONS | {"server.port": str(port)}).items()]
+    options = [f"--{name}={value}" for name, value in (dict(_OPTIONS) | {"server.port": str(port)}).items()]
+    # Pages of other sites that let their name point to this machine are refused.
+    options += [f"--server.allowedHosts={host}" for host in _HOSTS]
     return [sys.executable, "-m", "streamlit", "run", str(APP), *options]
 
 

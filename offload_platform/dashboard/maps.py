@@ -4,6 +4,7 @@ The shapes are coarse (1:110 million): they tell which country it is, and not wh
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,8 @@ _STEPS = {
     "light": [[198, 219, 239], [158, 202, 225], [107, 174, 214], [66, 146, 198], [33, 113, 181], [8, 69, 148]],
     "dark": [[31, 62, 92], [38, 88, 130], [52, 116, 166], [84, 148, 196], [128, 184, 222], [190, 222, 244]],
 }
-_MARGIN = 0.02
+_DEGREES_NEAR, _DEGREES_AT_0 = 1.5, 400
+_FARTHEST, _NEAREST = 6.5, 11.0
 
 
 def flows(rows: pl.DataFrame) -> None:
@@ -40,7 +42,7 @@ def flows(rows: pl.DataFrame) -> None:
             **row,
             "origin": centre_of(row["origin_cell"]),
             "destination": centre_of(row["destination_cell"]),
-            "width": 1.5 + 6 * (row["trips"] / most) ** 0.5,
+            "width": 1 + 5 * (row["trips"] / most) ** 0.5,
         }
         for row in rows.to_dicts()
     ]
@@ -69,7 +71,12 @@ def flows(rows: pl.DataFrame) -> None:
         ),
     ]
     weights = [(way["origin"], way["trips"]) for way in ways] + [(way["destination"], way["trips"]) for way in ways]
-    _show(layers, weights, "{trips} trips of {users} users, {median_km} km (median)", pitch=30)
+    _show(
+        layers,
+        weights,
+        "{origin_city} → {destination_city}\n{trips} trips of {users} users, {median_km} km (median)",
+        pitch=30,
+    )
 
 
 def cells(rows: pl.DataFrame) -> None:
@@ -84,6 +91,7 @@ def cells(rows: pl.DataFrame) -> None:
             get_hexagon="cell",
             get_fill_color="colour",
             extruded=False,
+            high_precision=True,
             stroked=True,
             get_line_color=[255, 255, 255, 90],
             line_width_min_pixels=0.5,
@@ -106,7 +114,10 @@ def _names(rows: pl.DataFrame) -> pdk.Layer:
         get_text="text",
         get_size=13,
         get_color=_SHADES[_theme()][3],
-        get_pixel_offset=[0, -16],
+        get_pixel_offset=[0, -24],
+        background=True,
+        get_background_color=[*_SHADES[_theme()][1], 200],
+        background_padding=[4, 2, 4, 2],
         character_set="'auto'",
         font_family="'sans-serif'",
     )
@@ -127,17 +138,15 @@ def _show(
 
 
 def _around(weights: Sequence[tuple[tuple[float, float], int]], pitch: int) -> pdk.ViewState:
-    """A view of where most of it is: the middle half of the weight in each direction, with room around it.
-
-    People are often in several countries, and a view of all of them shows none.
-    """
+    """A view of what is around the heaviest place. People are often in several countries: a view of all shows none."""
     heaviest, _ = max(weights, key=lambda weighed: weighed[1])
-    near = [place for place, _ in weights if all(abs(a - b) < 1.5 for a, b in zip(place, heaviest, strict=True))]
+    near = [
+        place for place, _ in weights if all(abs(a - b) < _DEGREES_NEAR for a, b in zip(place, heaviest, strict=True))
+    ]
     spans = [max(place[axis] for place in near) - min(place[axis] for place in near) for axis in (0, 1)]
     middle = [(max(place[axis] for place in near) + min(place[axis] for place in near)) / 2 for axis in (0, 1)]
-    zoom = 9.0
-    while zoom > 6.5 and max(spans) + _MARGIN > 360 / 2**zoom:
-        zoom -= 0.25
+    # The height of the map shows so many degrees of longitude, and half of them with each step of zoom.
+    zoom = min(max(math.log2(_DEGREES_AT_0 / max(*spans, 0.01)), _FARTHEST), _NEAREST)
     return pdk.ViewState(longitude=middle[0], latitude=middle[1], zoom=zoom, pitch=pitch)
 
 

@@ -65,6 +65,8 @@ class Published:
         self.file = file
         self.version = self._attach()
         self.at = datetime.fromtimestamp(self.version.modified_ns / 1e9, UTC)
+        # Statements read this file and nothing else: no other file, and no variable of the program.
+        self._connection.execute("SET python_enable_replacements = false")
         self._connection.execute("SET enable_external_access = false")
         self.tables = frozenset(
             fetched(

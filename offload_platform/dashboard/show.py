@@ -15,10 +15,14 @@ from offload_platform.dashboard.view import View, current
 Draw = Callable[[pl.DataFrame], None]
 Geometry = Callable[[dict[str, Any]], dict[str, Any]]
 _ROWS_IN_TABLE = 300
+_NOTHING = "Nothing here in this period. Choose another period, feed or mode on the left."
 
 
-def tile(name: str, draw: Draw, geometry: Geometry | None = None, **values: Value) -> None:
-    """Show a tile: `draw` makes a picture of its rows, `geometry` a GeoJSON geometry of one, for those with a place."""
+def tile(name: str, draw: Draw, geometry: Geometry | None = None, empty: str = _NOTHING, **values: Value) -> None:
+    """Show a tile: `draw` makes a picture of its rows, `geometry` a GeoJSON geometry of one, for those with a place.
+
+    `empty` is said where there are no rows.
+    """
     view, one = current(), tile_named(name)
     sql = one.statement({**view.values, **values})
     tables = view.published.reads(sql)
@@ -34,7 +38,7 @@ def tile(name: str, draw: Draw, geometry: Geometry | None = None, **values: Valu
             st.error(f"This tile cannot be read: {error}. Publish again with this version: `offload run`.")
             return
         if rows.is_empty():
-            st.info("Nothing here in this period. Choose another period, feed or mode on the left.")
+            st.info(empty)
         else:
             draw(rows)
         _behind(view, one, sql, tables, rows, geometry)
@@ -49,13 +53,12 @@ def figures(rows: pl.DataFrame, **labels: str) -> None:
         column.metric(title, "–" if value is None else form.format(value))
 
 
-def table(*, percent: Sequence[str] = (), bars: Sequence[str] = ()) -> Draw:
-    """What shows rows as a table: shares as percent, and some columns of shares as bars."""
+def table(*, percent: Sequence[str] = ()) -> Draw:
+    """What shows rows as a table, these columns as percent."""
 
     def draw(rows: pl.DataFrame) -> None:
-        shown = {name: st.column_config.NumberColumn(format="percent") for name in percent}
-        shown |= {name: st.column_config.ProgressColumn(format="percent", max_value=1.0) for name in bars}
-        st.dataframe(rows, hide_index=True, column_config=shown)
+        shares = {name: st.column_config.NumberColumn(format="percent") for name in percent}
+        st.dataframe(rows, hide_index=True, column_config=_times(rows) | shares)
 
     return draw
 
@@ -72,7 +75,7 @@ def _behind(
     names = ", ".join(f"`{schema}.{name}`" for schema, name in tables) or "`duckdb_columns()`"
     with st.expander(f"Table, SQL and downloads – {names}"):
         st.code(sql, language="sql")
-        st.dataframe(rows.head(_ROWS_IN_TABLE), hide_index=True)
+        st.dataframe(rows.head(_ROWS_IN_TABLE), hide_index=True, column_config=_times(rows))
         if rows.height > _ROWS_IN_TABLE:
             st.caption(f"The first {_ROWS_IN_TABLE} of {rows.height:,} rows; downloads have all of them.")
         file = f"{one.name.replace('/', '_')}_{view.published.at:%Y%m%dT%H%M%SZ}"
@@ -90,6 +93,12 @@ def _behind(
             column.download_button(
                 label, made, f"{file}.{ending}", mime, key=f"{one.name}.{ending}", on_click="ignore", width="stretch"
             )
+
+
+def _times(rows: pl.DataFrame) -> dict[str, Any]:
+    """Instants to the minute; they are UTC."""
+    instants = [name for name, kind in rows.schema.items() if isinstance(kind, pl.Datetime)]
+    return {name: st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm", timezone="UTC") for name in instants}
 
 
 def _flat(rows: pl.DataFrame) -> pl.DataFrame:

@@ -91,10 +91,10 @@ def _filters(published: Published) -> dict[str, Value]:
 
 
 def _day(label: str, key: str, default: date, said: str) -> date:
-    chosen = st.date_input(
+    chosen: date = st.date_input(
         label, default, _EARLIEST, _LATEST, key=key, bind="query-params", format="YYYY-MM-DD", help=said
     )
-    return cast(date, chosen)
+    return chosen
 
 
 def _modes(published: Published) -> list[str]:

@@ -31,7 +31,8 @@ SELECT n, kind, town[3] AS city,
     town[2]::DOUBLE + (hash(kind, n) % 1000)::INTEGER / 5000 - 0.1 AS longitude
 FROM person, (VALUES ('home'), ('work'), ('poi')) AS k(kind);
 CREATE TEMP TABLE told AS
-SELECT DATE '$last' - d::INTEGER AS day, (DATE '$last')::TIMESTAMPTZ + INTERVAL 15 HOUR AS known_from, d FROM range($days) AS r(d);
+SELECT DATE '$last' - d::INTEGER AS day, DATE '$last'::TIMESTAMPTZ + INTERVAL 15 HOUR AS known_from
+FROM range($days) AS r(d);
 CREATE TEMP TABLE stay AS
 SELECT p.*, t.day, t.known_from, w.kind, w.hours, w.starts, place.city, place.latitude, place.longitude
 FROM person AS p, told AS t, (VALUES ('home', 14, 18), ('work', 9, 8), ('poi', 1, 12)) AS w(kind, hours, starts)
@@ -41,7 +42,8 @@ INSERT INTO history.stationaries BY NAME
 SELECT feed, app_id, known_from, 'new' AS change_kind, user_id, day + starts * INTERVAL 1 HOUR AS start_local,
     (day + starts * INTERVAL 1 HOUR) AT TIME ZONE 'UTC' - INTERVAL 1 HOUR AS start_at, false AS is_open,
     hours * 3600 AS duration_s, kind AS significance, city, latitude, longitude,
-    CASE WHEN kind = 'poi' THEN 'Zoo' END AS place_name, CASE WHEN kind = 'poi' THEN 'leisure' END AS place_category
+    CASE WHEN kind = 'poi' THEN 'Zoo' END AS place_name,
+    CASE WHEN kind = 'poi' THEN 'leisure' END AS place_category
 FROM stay;
 INSERT INTO history.transports BY NAME
 SELECT feed, app_id, known_from, 'new' AS change_kind, user_id,
@@ -49,7 +51,7 @@ SELECT feed, app_id, known_from, 'new' AS change_kind, user_id,
     (day + h * INTERVAL 1 HOUR) AT TIME ZONE 'UTC' - INTERVAL 45 MINUTE AS start_at, false AS is_open,
     ['CAR', 'BIKING', 'TRAIN', 'WALKING'][n % 4 + 1] AS mode, 900 + (hash(n, day) % 30000)::INTEGER AS distance_m,
     600 + n % 50 * 30 AS duration_s
-FROM person, told, (VALUES (7), (17)) AS v(h);
+FROM person, told, (VALUES (7 + n % 3), (16 + n % 4)) AS v(h);
 INSERT INTO history.moments BY NAME
 SELECT feed, app_id, known_from, 'new' AS change_kind, user_id, day + INTERVAL 7 HOUR AS start_local,
     (day + INTERVAL 6 HOUR) AT TIME ZONE 'UTC' AS start_at, false AS is_open, moment_id, 3600 AS duration_s
@@ -58,7 +60,8 @@ INSERT INTO history.segments BY NAME
 SELECT feed, app_id, user_id, segment_id, 'new' AS change_kind,
     DATE '$last'::TIMESTAMPTZ - (hash(n, segment_id) % 28)::INTEGER * INTERVAL 1 DAY AS known_from,
     CASE WHEN hash(segment_id, n) % 4 = 0 THEN DATE '$last'::TIMESTAMPTZ END AS known_to
-FROM person, (VALUES ('early_bird'), ('heavy_commuter'), ('student')) AS s(segment_id) WHERE hash(n, segment_id) % 2 = 0;
+FROM person, (VALUES ('early_bird'), ('heavy_commuter'), ('student')) AS s(segment_id)
+WHERE hash(n, segment_id) % 2 = 0;
 CREATE TEMP TABLE drive AS
 SELECT feed, app_id, known_from, user_id, format('{}@{}', user_id, day) AS drive_key, day AS data_day, n,
     day + (hash(n, day) % 24)::INTEGER * INTERVAL 1 HOUR AS start_local,
@@ -82,10 +85,13 @@ FROM drive;
 INSERT INTO history.conversions BY NAME
 SELECT 'acme_shop' AS feed, format('c{}', n) AS conversion_id, format('k{}', n) AS click_id,
     CASE change WHEN 0 THEN 'new' ELSE 'changed' END AS change_kind,
-    (DATE '$last' - (n % $days)::INTEGER)::TIMESTAMPTZ AS created_at, created_at + change * INTERVAL 3 DAY AS changed_at,
+    (DATE '$last' - (n % $days)::INTEGER)::TIMESTAMPTZ AS created_at,
+    created_at + change * INTERVAL 3 DAY AS changed_at,
     created_at + change * INTERVAL 3 DAY AS known_from,
-    CASE change WHEN 0 THEN created_at + INTERVAL 3 DAY END AS known_to, 'o1' AS offer_id, format('p{}', n % 5) AS partner_id,
-    CASE change WHEN 0 THEN 'hold' ELSE ['confirmed', 'declined', 'pending'][n % 3 + 1] END AS status, 'EUR' AS currency,
+    CASE change WHEN 0 THEN created_at + INTERVAL 3 DAY END AS known_to, 'o1' AS offer_id,
+    format('p{}', n % 5) AS partner_id,
+    CASE change WHEN 0 THEN 'hold' ELSE ['confirmed', 'declined', 'pending'][n % 3 + 1] END AS status,
+    'EUR' AS currency,
     1.5 AS payout, 2.5 AS revenue
 FROM range($people) AS r(n), (VALUES (0), (1)) AS c(change);
 INSERT INTO history.clicks BY NAME
@@ -95,9 +101,12 @@ SELECT 'acme_shop' AS feed, format('k{}', n) AS click_id, 'new' AS change_kind, 
 FROM range(4 * $people) AS r(n);
 INSERT INTO ops.ledger BY NAME
 SELECT IF(offload_type IN ('clicks', 'conversions'), 'acme_shop', 'acme') AS feed, vendor, offload_type,
-    DATE '$last' - 7 * w::INTEGER AS partition, (DATE '$last' - 7 * w::INTEGER)::TIMESTAMPTZ + INTERVAL 15 HOUR AS delivery_stamp,
-    format('{}/{}', partition, offload_type) AS delivery_folder, format('{}/part-0', delivery_folder) AS object_key,
-    delivery_stamp + INTERVAL 1 HOUR AS last_modified, delivery_stamp + INTERVAL 2 HOUR AS loaded_at, 'loaded' AS status,
+    DATE '$last' - 7 * w::INTEGER AS partition,
+    (DATE '$last' - 7 * w::INTEGER)::TIMESTAMPTZ + INTERVAL 15 HOUR AS delivery_stamp,
+    format('{}/{}', partition, offload_type) AS delivery_folder,
+    format('{}/part-0', delivery_folder) AS object_key,
+    delivery_stamp + INTERVAL 1 HOUR AS last_modified, delivery_stamp + INTERVAL 2 HOUR AS loaded_at,
+    'loaded' AS status,
     'md5' AS checksum, 1000 AS size_bytes, $people AS rows_in, $people - (w = 0)::BIGINT AS rows_loaded,
     (w = 0)::BIGINT AS rows_quarantined, 0 AS rows_erased
 FROM range(4) AS r(w), (VALUES $types) AS t(vendor, offload_type);

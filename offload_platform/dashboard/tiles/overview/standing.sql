@@ -15,15 +15,17 @@ gaps AS (
 ),
 newest AS (
     SELECT feed, offload_type, max(delivery_stamp) AS newest_delivery, max_by(arrived_at, delivery_stamp) AS arrived_at,
-        max_by(loaded_at, delivery_stamp) AS loaded_at, median(gap_s) / 86400 AS usual_days
+        max_by(loaded_at, delivery_stamp) AS loaded_at, median(gap_s) / 86400 AS usual_days,
+        (epoch($now) - epoch(max(delivery_stamp))) / 86400 AS days_ago
     FROM gaps GROUP BY feed, offload_type
 )
-SELECT feed, offload_type, newest_delivery, arrived_at, loaded_at, round(usual_days, 2) AS usual_days,
-    round((epoch($now) - epoch(newest_delivery)) / 86400, 1) AS days_ago,
+SELECT feed, offload_type,
     CASE
         WHEN usual_days IS NULL THEN 'not known yet'
-        WHEN days_ago > 1.5 * usual_days THEN 'vendor is late'
+        WHEN newest.days_ago > 1.5 * newest.usual_days THEN 'vendor is late'
         WHEN epoch(loaded_at) - epoch(arrived_at) > 86400 THEN 'load was slow'
         ELSE 'on time'
-    END AS state
-FROM newest ORDER BY state DESC, feed, offload_type
+    END AS state,
+    round(days_ago, 1) AS days_ago, round(usual_days, 2) AS usual_days,
+    newest_delivery, arrived_at, loaded_at
+FROM newest ORDER BY state IN ('on time', 'not known yet'), state DESC, feed, offload_type

@@ -21,7 +21,7 @@ tile(
         open_stays="Stays that go on|{:,.0f}",
     ),
 )
-left, right = st.columns([1, 2])
+left, right = st.columns(2)
 size = left.segmented_control("Cells", list(SIZES), default="middle (5 km²)", key="cells", required=True)
 chosen = right.multiselect("Significance", SIGNIFICANCES, key="significance", bind="query-params", placeholder="all")
 tile(

@@ -17,11 +17,11 @@ tile(
         rows_quarantined="Rows in quarantine|{:,.0f}",
     ),
 )
-tile("overview/standing", table())
+tile("overview/standing", table(), empty="Nothing is loaded yet. Run `offload run`.")
 tile("overview/rows", over_days("day", "row_count", "rows", "became"))
 left, right = st.columns(2)
 with left:
-    tile("overview/drift", table())
+    tile("overview/drift", table(), empty="Deliveries of this period look as their contracts say.")
 with right:
-    tile("overview/held", table())
-    tile("overview/incomplete", table())
+    tile("overview/held", table(), empty="No delivery was ever held.")
+    tile("overview/incomplete", table(), empty="No part of this period waits.")
