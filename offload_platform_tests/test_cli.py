@@ -591,3 +591,12 @@ def test_a_feed_that_cannot_be_listed_does_not_stop_the_others(
         assert shown.code == 1, command
         assert "not listed: gone: " in shown.out
     assert offload("status", "--feeds", str(feeds), "--feed", "acme").code == 0
+
+
+def test_the_dashboard_says_what_to_install_where_it_is_not(
+    offload: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("offload_platform.dashboard.launch.is_installed", lambda: False)
+    said = offload("dashboard", "--file", tmp_path / "offloads.duckdb")
+    assert said.code == 2
+    assert "pip install 'offload-platform[dashboard]'" in said.err

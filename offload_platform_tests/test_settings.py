@@ -334,3 +334,9 @@ def test_values_that_YAML_cannot_make_of_their_text(some_file: Path, field: str,
     kept = [line for line in GOOD.splitlines() if not line.lstrip(" -").startswith(f"{field}: ")]
     text = "\n".join([f"warehouse: {value}", *kept] if field == "warehouse" else [*kept, f"    {field}: {value}"])
     read_or_settings_error(some_file, text)
+
+
+def test_the_dashboards_basemap_is_a_web_address(tmp_path: Path) -> None:
+    base = "warehouse: ./w\nfeeds: []\ndashboard: {basemap_style_url: %s}\n"
+    with pytest.raises(SettingsError, match="basemap_style_url"):
+        read_settings(written(tmp_path, base % "tiles.json"))

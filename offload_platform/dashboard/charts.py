@@ -108,27 +108,6 @@ def week(value: str, unit: str) -> Draw:
     return draw
 
 
-def matrix(row: str, column: str, value: str, titles: tuple[str, str], unit: str) -> Draw:
-    """A matrix of counts, with the figures in its cells."""
-
-    def draw(rows: pl.DataFrame) -> None:
-        cells = alt.Chart(rows).encode(
-            x=alt.X(f"{column}:N", title=titles[1], axis=alt.Axis(labelAngle=0)),
-            y=alt.Y(f"{row}:N", title=titles[0]),
-        )
-        shaded = cells.mark_rect().encode(color=_shade(value, unit), tooltip=_tooltips(rows, {value: ",.0f"}))
-        _show(
-            (
-                shaded
-                + cells.mark_text(fontSize=13, stroke="white", strokeWidth=0.4).encode(
-                    text=alt.Text(f"{value}:Q", format=",.0f")
-                )
-            ).properties(height=_HEIGHT)
-        )
-
-    return draw
-
-
 def small_multiples(facet: str, x: str, value: str, titles: tuple[str, str]) -> Draw:
     """A small chart of bars for each kind, all on the same scales."""
 
@@ -165,5 +144,5 @@ def _tooltips(rows: pl.DataFrame, forms: dict[str, str]) -> list[alt.Tooltip]:
     return [alt.Tooltip(name, format=forms[name]) if name in forms else alt.Tooltip(name) for name in rows.columns]
 
 
-def _show(chart: alt.Chart | alt.LayerChart) -> None:
+def _show(chart: alt.Chart) -> None:
     st.altair_chart(chart, width="stretch")

@@ -4,7 +4,7 @@ from functools import partial
 
 import streamlit as st
 
-from offload_platform.dashboard.charts import classes, matrix, over_days
+from offload_platform.dashboard.charts import classes, over_days, ranked
 from offload_platform.dashboard.show import figures, table, tile
 
 tile(
@@ -21,7 +21,7 @@ tile(
 left, right = st.columns(2)
 with left:
     tile("clicks/funnel", classes("step", "place", "counted", ("", "clicks or conversions")))
-    tile("clicks/flow", matrix("status_before", "status", "changes", ("from", "to"), "changes"))
+    tile("clicks/flow", ranked("flow", "changes", "changes"))
 with right:
     tile("clicks/days", over_days("day", "conversions", "conversions", "status"))
     tile("clicks/late", classes("days_after", "days_after", "changes", ("days after the conversion", "changes")))

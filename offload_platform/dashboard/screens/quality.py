@@ -22,10 +22,10 @@ tile("quality/parts", table(percent=["quarantined_share"]))
 left, right = st.columns(2)
 with left:
     tile("quality/reasons", table(), empty="No row of this period is in quarantine.")
-    tile("quality/sample", table(), empty="No row of this period is in quarantine.")
 with right:
     tile(
         "quality/corrections",
         over_days("day", "events", "events", "change_kind"),
         empty="Nothing was changed in this period.",
     )
+tile("quality/sample", table(), empty="No row of this period is in quarantine.")
