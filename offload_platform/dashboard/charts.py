@@ -80,7 +80,7 @@ def line(day: str, value: str, unit: str, form: str = ",.1f") -> Draw:
                 y=alt.Y(f"{value}:Q", title=unit, axis=alt.Axis(format=form, tickCount=5)),
                 tooltip=_tooltips(rows, {value: form}),
             )
-            .properties(height=_HEIGHT // 2)
+            .properties(height=_HEIGHT * 2 // 3)
         )
 
     return draw
