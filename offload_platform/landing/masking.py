@@ -68,7 +68,7 @@ def _masking(
     def mask_members(raw: str) -> str:
         try:
             members = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             return unreadable
         if not isinstance(members, dict):
             return unreadable
