@@ -117,16 +117,20 @@ class DeliveryStore:
 
     def _pages(self, prefix: str, **more: str) -> Iterator[dict[str, Any]]:
         """Pages of a listing by boto3, for keys that obstore has no path for."""
-        feed = self.feed
-        style = "auto" if feed.endpoint_url is None else "path"
-        config = Config(s3={"addressing_style": style}, retries={"mode": "standard", "max_attempts": 8})
-        session = self._session or _session_of(feed)
-        client = session.client("s3", region_name=feed.region, endpoint_url=feed.endpoint_url, config=config)
-        bucket = urlsplit(feed.url).netloc
-        pages: Iterator[dict[str, Any]] = iter(
-            client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, **more)
-        )
+        paginator = self.boto3_client(retries=8).get_paginator("list_objects_v2")
+        bucket = urlsplit(self.feed.url).netloc
+        pages: Iterator[dict[str, Any]] = iter(paginator.paginate(Bucket=bucket, Prefix=prefix, **more))
         return pages
+
+    def boto3_client(self, retries: int) -> Any:
+        """A client of boto3 with the credentials of an S3 feed, for what obstore cannot do."""
+        feed = self.feed
+        config = Config(
+            s3={"addressing_style": "auto" if feed.endpoint_url is None else "path"},
+            retries={"mode": "standard", "max_attempts": retries},
+        )
+        session = self._session or _session_of(feed)
+        return session.client("s3", region_name=feed.region, endpoint_url=feed.endpoint_url, config=config)
 
     def fetch(self, wanted: StoredObject, target: Path) -> None:
         """Copy one object to a local file and prove that it is the object that was listed.

@@ -19,6 +19,7 @@ CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
 """DuckDB 1.5 can open what is written (storage version), and a load stays small beside its neighbours."""
 
 
+_OF_OTHERS = 0o077
 _FAILED = ".failed"
 _WHY_FAILED = "error.txt"
 
@@ -71,6 +72,13 @@ class WarehouseFiles:
     def privacy(self) -> Path:
         """The privacy tiers, a folder for each, and their report."""
         return self.root / "privacy"
+
+    def open_to_others(self) -> list[Path]:
+        """Folders that other users of the machine can enter, the published file's left out: it is for analysts."""
+        private = (self.build.parent, self.staging, self.dagster_home, self.erasures, self.exports, self.privacy)
+        if not _is_open(self.root):
+            return []
+        return [folder for folder in private if _is_open(folder)]
 
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
@@ -135,6 +143,10 @@ class WarehouseFiles:
         self.build.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.build.with_suffix(".lock"), poll_interval=0.02):
             yield
+
+
+def _is_open(folder: Path) -> bool:
+    return folder.exists() and bool(folder.stat().st_mode & _OF_OTHERS)
 
 
 def _lock_of(folder: Path) -> Path:
