@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev test bench lock clean
+.PHONY: help setup demo dev test audit bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(READY)  ## Lint, type check, validate the definitions, and run the whole
 	$(BIN)/mypy
 	OFFLOAD_FEEDS=feeds.example.yaml $(BIN)/dagster definitions validate --workspace workspace.yaml --log-level warning
 	$(BIN)/pytest
+
+audit: $(READY)  ## Ask PyPI for known vulnerabilities of the packages in the lock
+	$(BIN)/python -m offload_platform_tests.audit
 
 bench: $(READY)  ## Load the same files by this platform, bare engines and other tools: ten minutes (FULL=1: an hour)
 	$(BIN)/python -m offload_platform_tests.benchmarks.compare $(if $(FULL),--full)

@@ -31,7 +31,7 @@ from offload_platform.landing.inspection import Grade, inspect
 from offload_platform.landing.rights import rights_beyond_reading
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
-from offload_platform.simulator.object_store import REGION, ObjectStoreServer
+from offload_platform.simulator.object_store import REGION, ObjectStoreServer, client_policy
 from offload_platform.warehouse.files import WarehouseFiles
 
 from ..conftest import CLIENT_PROFILE, Said, VendorFolder
@@ -171,6 +171,15 @@ def test_all_runs_with_the_key_that_may_only_read(world: World) -> None:
     assert {value for (value,) in loaded} == set(WORST)
     assert len(quarantined) == len(WORST)
     assert {reason for reason, _ in quarantined} == {"user_id: str_matches('^[0-9a-f]{24}$')"}
+
+
+def test_the_policy_of_the_docs_is_the_one_that_is_in_force_here() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    said = json.loads(page.partition("```json\n")[2].partition("```")[0])
+    enforced = client_policy("bucket", "client-root")
+    for statement in enforced["Statement"]:
+        del statement["Sid"]
+    assert said == enforced
 
 
 def test_doctor_says_that_the_key_may_do_nothing_else(world: World) -> None:
@@ -350,8 +359,10 @@ def test_doctor_names_folders_that_others_can_enter(world: World, offload: Make)
     world.files.build.parent.chmod(0o755)
     try:
         said = offload("doctor", "--feeds", world.feeds, "--json").json["findings"]
+        [finding] = [f for f in said if "can enter" in f["found"]]
+        assert (finding["grade"], finding["next_step"]) == ("note", f"chmod go= {world.files.build.parent}")
+        subprocess.run(finding["next_step"].split(), check=True)
+        assert world.files.open_to_others() == []
     finally:
         world.files.build.parent.chmod(0o700)
         world.files.root.chmod(0o700)
-    [finding] = [f for f in said if "can enter" in f["found"]]
-    assert (finding["grade"], finding["next_step"]) == ("note", f"chmod go= {world.files.build.parent}")
