@@ -94,7 +94,8 @@ def _rights(feed: Feed, store: DeliveryStore) -> Iterator[Finding]:
     if rights.unknown:
         yield Finding(feed.name, "rights", Grade.NOTE, f"whether the key may {', '.join(rights.unknown)} is not known")
     if not rights.held and not rights.unknown:
-        yield Finding(feed.name, "rights", Grade.GOOD, "the key may list and read below the root, and nothing else")
+        found = "the key may list and read below the root; it may not write, delete or list the whole bucket"
+        yield Finding(feed.name, "rights", Grade.GOOD, found)
 
 
 def _key_of_pseudonyms(feed: Feed) -> Iterator[Finding]:

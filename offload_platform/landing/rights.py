@@ -44,7 +44,7 @@ def rights_beyond_reading(store: DeliveryStore) -> Rights:
         "delete": lambda: client.delete_object(**inside, IfMatch=f'"{uuid4().hex}"'),
     }
     if root:
-        trials["list outside the root"] = lambda: client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+        trials["list the whole bucket"] = lambda: client.list_objects_v2(Bucket=bucket, MaxKeys=1)
         trials["read outside the root"] = lambda: client.head_object(Bucket=bucket, Key=nobodys)
     answers = {right: _may(store, trial) for right, trial in trials.items()}
     return Rights(

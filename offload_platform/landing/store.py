@@ -75,11 +75,7 @@ class DeliveryStore:
         return sorted((o for folder in folders for o in self._list_below(folder, identify)), key=lambda o: o.key)
 
     def _list_below(self, folder: str, identify: Callable[[str], bool]) -> list[StoredObject]:
-        prefix = f"{self._root}{folder}" or None
-        try:
-            batches = _unless_odd(lambda: list(obstore.list(self._store, prefix=prefix)))
-            if batches is None:
-                return list(self._with_odd_keys(folder, identify))
+        def listed() -> list[StoredObject]:
             return [
                 StoredObject(
                     key=(key := item["path"].removeprefix(self._root)),
@@ -87,10 +83,14 @@ class DeliveryStore:
                     etag=self._etag(key, item["e_tag"], identify),
                     last_modified=item["last_modified"],
                 )
-                for batch in batches
+                for batch in obstore.list(self._store, prefix=f"{self._root}{folder}" or None)
                 for item in batch
                 if not item["path"].endswith("/")
             ]
+
+        try:
+            found = _unless_odd(listed)
+            return list(self._with_odd_keys(folder, identify)) if found is None else found
         except _STORE_ERRORS as error:
             raise SourceUnavailable(self._explain("list", folder, error)) from error
 

@@ -186,7 +186,7 @@ def test_doctor_says_that_the_key_may_do_nothing_else(world: World) -> None:
     [rights] = [f for f in json.loads(world.said["doctor --json"].out)["findings"] if f["subject"] == "rights"]
     assert (rights["grade"], rights["found"]) == (
         "ok",
-        "the key may list and read below the root, and nothing else",
+        "the key may list and read below the root; it may not write, delete or list the whole bucket",
     )
 
 
@@ -202,11 +202,11 @@ def test_doctor_warns_of_a_key_that_may_do_more_and_changes_nothing(
     before = content()
     store = DeliveryStore(world.feed, admin)
     rights = rights_beyond_reading(store)
-    assert rights.held == ("write", "delete", "list outside the root", "read outside the root")
+    assert rights.held == ("write", "delete", "list the whole bucket", "read outside the root")
     assert rights.unknown == ()
     [finding] = [f for f in inspect(world.feed, store) if f.subject == "rights"]
     assert finding.grade is Grade.NOTE
-    assert finding.found.startswith("the key may also write, delete, list outside the root, read outside the root;")
+    assert finding.found.startswith("the key may also write, delete, list the whole bucket, read outside the root;")
     assert "another-client" not in f"{finding}"
     assert content() == before
 

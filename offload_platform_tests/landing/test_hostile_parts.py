@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from offload_platform.contracts.nested import Kind, Member, ObjectsCell
 from offload_platform.landing import decompress, fingerprint, records, staging
 from offload_platform.landing.errors import LandingError, UntrustedPart
 from offload_platform.landing.fingerprint import read_fingerprint
@@ -308,10 +310,6 @@ def test_numbers_that_are_none_reach_no_column(stage_json: Callable[[str], Any])
 @pytest.fixture
 def stage_json() -> Callable[[str], Any]:
     """Longitudes of a cell of fixes."""
-    import polars as pl
-
-    from offload_platform.contracts.nested import Kind, Member, ObjectsCell
-
     reader = ObjectsCell("fixes", (Member("longitude", "longitude", Kind.NUMBER),))
 
     def run(cell: str) -> list[float | None]:
@@ -323,11 +321,19 @@ def stage_json() -> Callable[[str], Any]:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda content: zlib.compress(content, 1)])
-def test_rows_are_not_unpacked_a_second_time(stage_part: Stage, pack: Callable[[bytes], bytes]) -> None:
+def test_rows_are_not_unpacked_a_second_time(
+    stage_part: Stage, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_csv, handed_over = pl.read_csv, []
+    monkeypatch.setattr(
+        pl, "read_csv", lambda content, **more: handed_over.append(content) or read_csv(content, **more)
+    )
     bomb = pack(HEADER + f"{USER},,hidden\n".encode() * 100_000)
     staged = stage_part(HEADER + bomb + f"\n{USER},,a\n".encode())
     assert loaded_rows(staged)["segment_id"].to_list() == ["a"]
     assert staged.rows_in == 1 + staged.quarantined
+    assert handed_over
+    assert not [content for content in handed_over if content.startswith((b"\x1f\x8b", b"x"))]
 
 
 @pytest.mark.parametrize("first", ["x^2", "x^", "x\x01", "(", "BZh9", "\ufeffa"])

@@ -1,6 +1,7 @@
 """Keys as S3 lets anybody write them: named as unrecognised, never read, never a reason not to load the rest."""
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offload_platform.contracts.deliveries import Places, StoredObject, is_plain, shown
+from offload_platform.contracts.deliveries import Part, Placement, Places, Role, StoredObject, is_plain, shown
+from offload_platform.landing import staging
 from offload_platform.landing.deliveries import discover
 from offload_platform.landing.staging import stage
 from offload_platform.landing.store import DeliveryStore
@@ -70,6 +72,12 @@ def test_odd_keys_are_unrecognised_and_can_be_shown(feed_of: MakeFeed) -> None:
 def test_plain_keys_stay_what_they_are(key: str) -> None:
     assert is_plain(key)
     assert shown(key) == key
+
+
+@pytest.mark.parametrize("key", [*ODD, GOOD])
+def test_no_key_is_part_of_a_path(key: str) -> None:
+    placement = Placement("folder", None, "mapping", None, "mapping", Role.PART)
+    assert re.fullmatch(r"part-00000-000-[0-9a-f]{12}", staging._file_stem(Part(stored(key), placement)))
 
 
 # S3
