@@ -320,20 +320,19 @@ def stage_json() -> Callable[[str], Any]:
     return run
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda content: zlib.compress(content, 1)])
-def test_rows_are_not_unpacked_a_second_time(
-    stage_part: Stage, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_are_not_unpacked_a_second_time(stage_part: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes without a quote, a NUL or a carriage return are taken for lines like others, whatever they begin with."""
+    hidden = f"{USER},,hidden\n".encode()
+    bomb = next(p for n in range(200, 3000) if not {0, 13, 34} & set(p := zlib.compress(hidden * n, 1)))
     read_csv, handed_over = pl.read_csv, []
     monkeypatch.setattr(
         pl, "read_csv", lambda content, **more: handed_over.append(content) or read_csv(content, **more)
     )
-    bomb = pack(HEADER + f"{USER},,hidden\n".encode() * 100_000)
     staged = stage_part(HEADER + bomb + f"\n{USER},,a\n".encode())
     assert loaded_rows(staged)["segment_id"].to_list() == ["a"]
     assert staged.rows_in == 1 + staged.quarantined
-    assert handed_over
-    assert not [content for content in handed_over if content.startswith((b"\x1f\x8b", b"x"))]
+    assert any(bomb in content for content in handed_over)
+    assert not [content for content in handed_over if content.startswith(bomb[:2])]
 
 
 @pytest.mark.parametrize("first", ["x^2", "x^", "x\x01", "(", "BZh9", "\ufeffa"])
