@@ -13,7 +13,7 @@ from datetime import date, datetime, time, timedelta
 
 from pydantic import BaseModel
 
-from offload_platform.contracts.deliveries import StoredObject, is_plain
+from offload_platform.contracts.deliveries import StoredObject
 from offload_platform.landing.deliveries import settle_period
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
@@ -142,7 +142,7 @@ def _open(
 
 def _newest_changes(listing: list[StoredObject]) -> dict[str, datetime]:
     newest: dict[str, datetime] = {}
-    for stored in (o for o in listing if is_plain(o.key)):
+    for stored in listing:
         folder = stored.key.partition("/")[0]
         newest[folder] = max(newest.get(folder, stored.last_modified), stored.last_modified)
     return newest
