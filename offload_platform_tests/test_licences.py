@@ -32,6 +32,8 @@ SPELLINGS = {
 EXCEPTIONS = {
     # The extra `postgres` alone brings it; it is loaded as it comes, and may be replaced by another build of itself.
     "psycopg2-binary": "GNU Library or Lesser General Public License (LGPL)",
+    # Python source, used as it comes: it may be replaced by another version of itself.
+    "python-stdnum": "GNU Lesser General Public License v2 or later (LGPLv2+)",
 }
 OF_OTHER_SYSTEMS = {"colorama", "pyreadline3", "pywin32"}
 
