@@ -72,6 +72,17 @@ class Files(StrEnum):
     """An export of the vendor's table, by this platform elsewhere: with its columns, and ids that are pseudonyms."""
 
 
+class Listening(Strict):
+    """What is made of the logs of an assistant, beside what its vendor says."""
+
+    country: str = Field(pattern=r"^[A-Z]{2,3}$", description="Whose logs they are, as they name it (ISO 3166).")
+    session_gap_minutes: float = Field(default=30, ge=5, le=120, description="Silence that ends a session.")
+    test_users: Path | None = Field(default=None, description="File of keyed hashes of the ids of test users.")
+    smallest_group: int = Field(default=5, ge=2, description="Persons below whom a group has no figures.")
+    raw_days: int | None = Field(default=63, ge=1, description="Days for which what is pseudonymised is kept.")
+    clean_days: int | None = Field(default=None, ge=1, description="Days for which what names nobody is kept.")
+
+
 class Feed(Strict):
     """One vendor account as configured. Adding a feed touches no code."""
 
@@ -94,6 +105,7 @@ class Feed(Strict):
         default={}, description="Delivered columns in order, by offload type, of parts without a header."
     )
     pseudonyms: Pseudonyms = Field(default=Pseudonyms.KEYED, description="What is kept of ids that are never kept.")
+    listening: Listening | None = Field(default=None, description="Of logs: what is made of them.")
     settle_hours: float = Field(
         default=24, ge=0, le=8760, description="Hours without a change before a delivery is complete."
     )
@@ -227,6 +239,19 @@ class Feed(Strict):
                 if missing := contract.missing_wire_columns(names):
                     raise ValueError(f"{offload_type}: column {missing[0]!r} is missing; no row can be read without it")
         return columns
+
+    @field_validator("listening")
+    @classmethod
+    def _of_logs(cls, listening: Listening | None, info: ValidationInfo) -> Listening | None:
+        if listening is not None and "vendor" in info.data:
+            said = vendor_named(info.data["vendor"]).listening
+            if said is None:
+                raise ValueError("this vendor delivers no logs of an assistant; leave it out")
+            if info.data.get("source_timezone") != "UTC":
+                raise ValueError("days of logs are those of UTC; leave source_timezone out")
+            if said.dataset not in (info.data.get("types") or (said.dataset,)):
+                raise ValueError(f"nothing can be made without {said.dataset}; add it to types")
+        return listening
 
     @field_validator("deadlines")
     @classmethod
@@ -410,6 +435,9 @@ class Settings(Strict):
         names = [feed.name for feed in feeds]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two feeds are named {', '.join(sorted(doubled))}")
+        countries = [feed.listening.country for feed in feeds if feed.listening]
+        if doubled := {country for country in countries if countries.count(country) > 1}:
+            raise ValueError(f"two feeds are listened to for {', '.join(sorted(doubled))}; days are kept by country")
         return feeds
 
     @property
@@ -441,9 +469,18 @@ def read_settings(path: Path) -> Settings:
         warehouse = (path.resolve().parent / settings.warehouse.expanduser()).resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise SettingsError(f"{path}:{_line(tree, ('warehouse',))}: warehouse: no usable folder: {error}") from error
-    settings = settings.model_copy(update={"warehouse": warehouse})
+    feeds = tuple(_beside(path, feed) for feed in settings.feeds)
+    settings = settings.model_copy(update={"warehouse": warehouse, "feeds": feeds})
     settings._file = path
     return settings
+
+
+def _beside(path: Path, feed: Feed) -> Feed:
+    """The feed, whose files are relative to the configuration's folder."""
+    if feed.listening is None or feed.listening.test_users is None:
+        return feed
+    file = path.resolve().parent / feed.listening.test_users.expanduser()
+    return feed.model_copy(update={"listening": feed.listening.model_copy(update={"test_users": file})})
 
 
 Model = TypeVar("Model", bound=Strict)

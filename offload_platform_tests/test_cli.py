@@ -557,7 +557,7 @@ def test_plan_says_what_a_run_would_load_and_changes_nothing(
         "partition": "2018-12-08",
         "parts": 1,
         "replaces": False,
-        "requests": 3,
+        "requests": 5,
     }
     assert said.json["up_to_date"] == 0
     assert ["lacks part 00000" in waiting["because"] for waiting in said.json["incomplete"]] == [True]

@@ -162,7 +162,7 @@ FAULTS = {
     "empty file": ("", "1: must be a mapping"),
     "unknown vendor": (
         GOOD.replace("sentiance", "sentience"),
-        "4: feeds.0.vendor: unknown vendor; known: affise, sentiance",
+        "4: feeds.0.vendor: unknown vendor; known: affise, aura, sentiance",
     ),
     "unknown type": (
         with_line("types: [stationary]"),

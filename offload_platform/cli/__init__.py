@@ -17,7 +17,9 @@ from offload_platform.cli import (  # noqa: F401 (commands)
     dictionary,
     doctor,
     erase,
+    es,
     export,
+    listening,
     loading,
     plan,
     privacy,
@@ -25,11 +27,14 @@ from offload_platform.cli import (  # noqa: F401 (commands)
     simulate,
     status,
     tidy,
+    verify,
 )
 from offload_platform.cli.app import PROBLEM_EXIT, USAGE_EXIT, app
 from offload_platform.cli.console import stderr
 from offload_platform.exports.errors import ExportError
+from offload_platform.handoff.errors import HandoffError
 from offload_platform.landing.errors import LandingError
+from offload_platform.listening.errors import ListeningError
 from offload_platform.settings import SettingsError
 
 __all__ = ["app", "main"]
@@ -44,6 +49,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
-    except (SettingsError, LandingError, ExportError) as error:
+    except (SettingsError, LandingError, ExportError, ListeningError, HandoffError) as error:
         stderr.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(USAGE_EXIT if isinstance(error, SettingsError) else PROBLEM_EXIT)

@@ -19,7 +19,7 @@ from offload_platform.cli.app import (
     settings_of,
 )
 from offload_platform.cli.console import print_json, stderr, stdout, table_of
-from offload_platform.settings import Settings, SettingsError
+from offload_platform.settings import Feed, Settings, SettingsError
 
 if TYPE_CHECKING:
     from offload_platform.landing.inspection import Finding
@@ -44,6 +44,7 @@ def doctor(
         findings.append(_privacy_finding())
     if settings.alerts is not None or send_test_alert:
         findings.append(_alerts_finding(settings, send_test_alert))
+    findings += [_listening_finding(one) for one in chosen_feeds(settings, feed) if one.listening is not None]
     for one in chosen_feeds(settings, feed):
         with stderr.status(f"Looking at {one.name} …"):
             findings += inspect(one)
@@ -90,6 +91,27 @@ def _privacy_finding() -> "Finding":
     except RulesError as error:
         return Finding("", "privacy", Grade.PROBLEM, str(error), "Mend the file; docs/privacy.md has its form.")
     return Finding("", "privacy", Grade.GOOD, ready)
+
+
+def _listening_finding(feed: Feed) -> "Finding":
+    from offload_platform.landing.errors import LandingError
+    from offload_platform.landing.inspection import Finding, Grade
+    from offload_platform.listening.errors import ListeningError
+    from offload_platform.listening.raw import check_rules, key_of_raw
+    from offload_platform.listening.testers import listed
+
+    assert feed.listening is not None
+    try:
+        check_rules(feed)
+        known = listed(feed)
+    except ListeningError as error:
+        return Finding(feed.name, "listening", Grade.PROBLEM, str(error), "Nothing is made of its logs until then.")
+    testers = f"{len(known):,} hashes of test users" if known is not None else "no list of test users"
+    try:
+        key_of_raw(feed)
+    except LandingError as error:
+        return Finding(feed.name, "listening", Grade.NOTE, str(error), "All but that step can be run here.")
+    return Finding(feed.name, "listening", Grade.GOOD, f"logs of {feed.listening.country}, {testers}")
 
 
 def _alerts_finding(settings: Settings, send_test_alert: bool) -> "Finding":

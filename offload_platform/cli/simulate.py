@@ -19,6 +19,7 @@ class Family(StrEnum):
     DRIVING = "driving"
     MAPPING = "mapping"
     DATA_FUSION = "data_fusion"
+    LOGS = "logs"
 
 
 @app.command()
@@ -28,7 +29,8 @@ def simulate(
         int,
         typer.Option(
             min=1,
-            help="Users; each has about 180 stays in nine weeks, and one in five clicks each quarter of an hour.",
+            help="Users; each has about 180 stays in nine weeks, and talks once a day. One in five clicks each quarter "
+            "of an hour.",
         ),
     ] = 100,
     family: Annotated[
@@ -36,7 +38,7 @@ def simulate(
     ] = None,
     snapshots: Annotated[int, typer.Option(min=1, help="Successive lifestyle deliveries.")] = 1,
     days: Annotated[
-        int, typer.Option(min=1, help="Days of driving and of data fusion; the mapping is that of the last one.")
+        int, typer.Option(min=1, help="Days of driving, data fusion and logs; the mapping is that of the last.")
     ] = 1,
     first_stamp: Annotated[
         datetime | None, typer.Option("--first", formats=["%Y-%m-%d"], help="Day of the first delivery.")
@@ -51,6 +53,7 @@ def simulate(
 ) -> None:
     """Write vendor-shaped deliveries of any size, with a manifest of what was broken on purpose."""
     from offload_platform.simulator.affise import AffiseSimulation, DataFusion
+    from offload_platform.simulator.aura import AssistantLogs, LogSimulation
     from offload_platform.simulator.deliveries import Snapshots
     from offload_platform.simulator.driving import DrivingDays
     from offload_platform.simulator.driving_settings import DRIVING_TYPES, DrivingSimulation
@@ -63,6 +66,7 @@ def simulate(
         Family.DRIVING: DRIVING_TYPES,
         Family.MAPPING: MAPPING_TYPES,
         Family.DATA_FUSION: DataFusion.types,
+        Family.LOGS: AssistantLogs.types,
     }
     known = [name for one in family or [Family.LIFESTYLE] for name in types_of[one]]
     for name in offload_type or ():
@@ -74,9 +78,11 @@ def simulate(
     lifestyle = said | {"snapshots": snapshots, "cadence_days": cadence_days, "window_days": window_days}
     driving, mapping = said | {"days": days}, people | {"version": days - 1}
     fusion: dict[str, Any] = {"seed": seed, "slots": 96 * days, "clicks_per_slot": max(users // 5, 1)}
+    logs = people | {"days": days}
     if first_stamp:
         lifestyle["first_stamp"] = first_stamp.replace(hour=15, minute=5, second=54, microsecond=499_000, tzinfo=UTC)
         driving["first_day"] = mapping["first_day"] = fusion["first_day"] = first_stamp.date()
+        logs["first_day"] = first_stamp.date()
     sources: list[Source] = []
     try:
         if types := wanted[Family.LIFESTYLE]:
@@ -87,6 +93,8 @@ def simulate(
             sources.append(Links(MappingSimulation(**mapping)))
         if types := wanted[Family.DATA_FUSION]:
             sources.append(DataFusion(AffiseSimulation(**fusion), types))
+        if types := wanted[Family.LOGS]:
+            sources.append(AssistantLogs(LogSimulation(**logs), types))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     with counting("Writing rows") as advance:

@@ -122,7 +122,8 @@ class Contract:
     `references` name what rows refer to. `window` is that of snapshots of events. `changed_at` is the column that says
     when what a row tells was last changed: a row never takes the place of one that was changed later, whenever it is
     delivered. `dropped` are delivered columns that are known, and kept nowhere. `readers`, by column, stand in place of
-    those of the rows. `decisions` are told of when a later change undoes one.
+    those of the rows. `decisions` are told of when a later change undoes one. `persons` are columns, beside the usual
+    ones, that hold the id of a person.
     """
 
     vendor: str
@@ -145,6 +146,7 @@ class Contract:
     dropped: tuple[str, ...] = ()
     readers: Mapping[str, Reader] = field(default_factory=dict)
     decisions: Decisions | None = None
+    persons: tuple[str, ...] = ()
 
     @property
     def table(self) -> str:
@@ -164,7 +166,8 @@ class Contract:
     @property
     def person_columns(self) -> tuple[str, ...]:
         """Columns that hold the id of a person, the vendor's or the client's, or the pseudonym of one."""
-        return (*(name for name in _PERSON_COLUMNS if name in self.columns), *self.pseudonyms_of_persons)
+        usual = (name for name in _PERSON_COLUMNS if name in self.columns)
+        return (*usual, *self.persons, *self.pseudonyms_of_persons)
 
     @property
     def pseudonyms_of_persons(self) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ was dealt with last, and in which file the hashes of all rows stand that the cli
 where are one row, and cannot contradict each other.
 """
 
+import shutil
 import sqlite3
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -278,6 +279,18 @@ class Registry:
             copy.unlink(missing_ok=True)
             aside.unlink(missing_ok=True)
         return target.stat().st_size
+
+    def restore(self, archive: Path) -> None:
+        """Put what was backed up in the place of all that is kept of exports; to be called while nothing is sent."""
+        aside = self.folder.with_name(f"{self.folder.name}.new")
+        if aside.exists():
+            shutil.rmtree(aside)
+        aside.mkdir(mode=0o700, parents=True)
+        with tarfile.open(archive) as files:
+            files.extractall(aside, filter="data")
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        aside.rename(self.folder)
 
     def _named(self, connection: sqlite3.Connection) -> list[Path]:
         """The files that rows speak of."""

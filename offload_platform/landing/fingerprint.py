@@ -44,7 +44,7 @@ class Fingerprint:
 
 
 def read_fingerprint(
-    chunks: Iterator[bytes], key: str, contract: Contract, *, compressed: bool, columns: tuple[str, ...] = ()
+    chunks: Iterator[bytes], key: str, contract: Contract, *, compression: str, columns: tuple[str, ...] = ()
 ) -> tuple[Fingerprint, bytes]:
     """Read the header of a part; returns the fingerprint and the bytes that were read past the header.
 
@@ -60,7 +60,7 @@ def read_fingerprint(
             break
     said_json = _SAID_JSON.search(key) is not None
     if not head and (said_json or columns or contract.wire.may_be_empty):
-        return Fingerprint((), "", "none", False, "gzip" if compressed else "none", has_header=False), head
+        return Fingerprint((), "", "none", False, compression, has_header=False), head
     if not head:
         raise UntrustedPart(f"{key}: the part is empty, not even a header. Ask the vendor to deliver it anew.")
     for mark, encoding in _OTHER_ENCODINGS.items():
@@ -71,7 +71,7 @@ def read_fingerprint(
     # Of a part that is said to be JSON lines, a first line that is no header is a line like any other, if broken.
     if head.lstrip()[:1] == b"{" or (said_json and not _is_header(head, contract)):
         line_end = "CRLF" if b"\r\n" in head else "LF"
-        return Fingerprint((), "", line_end, has_mark, "gzip" if compressed else "none", has_header=False), head
+        return Fingerprint((), "", line_end, has_mark, compression, has_header=False), head
     line, newline, rest = head.partition(b"\n")
     if len(line) > _LONGEST_HEADER:
         raise UntrustedPart(f"{key}: line 1 is longer than {_LONGEST_HEADER:,} bytes, so it is no header.")
@@ -85,7 +85,7 @@ def read_fingerprint(
         if columns and not _names_columns(delivered, contract):
             delimiter = _delimiter_of_a_row(header, len(columns), contract, key)
             said = (contract.read_as(columns), delimiter, line_end if newline else "none", has_mark)
-            return Fingerprint(*said, "gzip" if compressed else "none", has_header=False), head
+            return Fingerprint(*said, compression, has_header=False), head
     except csv.Error as error:
         raise UntrustedPart(
             f"{key}: line 1: the header is not CSV with lines that end in LF or CRLF ({error}). "
@@ -98,7 +98,7 @@ def read_fingerprint(
             delimiter,
             line_end if newline else "none",
             has_mark,
-            "gzip" if compressed else "none",
+            compression,
         ),
         rest,
     )

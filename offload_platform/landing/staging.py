@@ -17,7 +17,7 @@ import polars as pl
 from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery, Part
 from offload_platform.landing import json_lines, records
-from offload_platform.landing.decompress import chunks, is_gzip
+from offload_platform.landing.decompress import NONE, chunks, compression_of
 from offload_platform.landing.errors import DamagedBody, LandingError, MostlyBad, UntrustedPart
 from offload_platform.landing.fingerprint import MOST_COLUMNS, Fingerprint, header_drift, read_fingerprint
 from offload_platform.landing.masking import mask_of, protection_of
@@ -175,9 +175,9 @@ def _stage_part(store: DeliveryStore, part: Part, contract: Contract, reading: R
 
 
 def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, reading: Reading, spool: Path) -> StagedPart:
-    compressed = is_gzip(spool)
+    compression = compression_of(spool)
     newlines = _NewlineCounter(chunks(spool, part.key))
-    fingerprint, rest = read_fingerprint(newlines, part.key, contract, compressed=compressed, columns=reading.columns)
+    fingerprint, rest = read_fingerprint(newlines, part.key, contract, compression=compression, columns=reading.columns)
     header_lines = 1 if fingerprint.has_header else 0
     tally = _Tally(contract)
     with JsonCells() as json_cells:
@@ -193,7 +193,11 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, reading
         fingerprint = replace(fingerprint, columns=tuple(tally.columns))
     return StagedPart(
         part=part,
-        checksum="md5" if etag_is_md5(part.stored.etag) else "gzip crc" if compressed else "size only",
+        checksum="md5"
+        if etag_is_md5(part.stored.etag)
+        else "size only"
+        if compression == NONE
+        else f"{compression} crc",
         fingerprint=fingerprint,
         lines=tally.lines,
         rows_in=tally.lines - tally.blank - tally.continued,

@@ -25,12 +25,24 @@ from offload_platform.contracts.deliveries import StoredObject, is_plain
 from offload_platform.landing.errors import DamagedBody, PartChanged, SourceUnavailable
 from offload_platform.settings import Feed
 
+Listed = TypeVar("Listed")
+
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 3
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 _STORE_ERRORS = (BaseError, BotoCoreError, ClientError, OSError)
 _ODD_KEY = "invalid path"
-_T = TypeVar("_T")
+_BROKEN_LISTING, _BROKEN_BODY = "list response body", "request or response body error"
+_STATUS_OF_ITS_OWN_ERRORS = re.compile(r"status code: 5\d\d|\b5\d\d [A-Z]\w+ ")
+_CONNECT_TIMEOUT = timedelta(seconds=10)
+_READ_TIMEOUT = timedelta(seconds=30)
+"""Without a byte for so long, a request is made again from where it stopped."""
+_NO_TIMEOUT = timedelta(days=1)
+"""The store's client wants a limit for a whole download, and for its retries; parts may be large and lines slow."""
+
+
+class _BrokenOff(SourceUnavailable):
+    """A body that broke off, and could not be gone on with from there."""
 
 
 class DeliveryStore:
@@ -54,11 +66,11 @@ class DeliveryStore:
         Raises:
             SourceUnavailable: when the root cannot be listed.
         """
-        try:
-            found = _unless_odd(lambda: obstore.list_with_delimiter(self._store, prefix=self._root or None))
-            names = self._folders_with_odd_names() if found is None else found["common_prefixes"]
-        except _STORE_ERRORS as error:
-            raise SourceUnavailable(self._explain("list", "", error)) from error
+
+        def ask() -> list[str]:
+            return list(obstore.list_with_delimiter(self._store, prefix=self._root or None)["common_prefixes"])
+
+        names = self._listed("", ask, lambda: list(self._folders_with_odd_names()))
         return sorted(name for prefix in names if is_plain(name := prefix.removeprefix(self._root).strip("/")))
 
     def list_objects(
@@ -75,7 +87,7 @@ class DeliveryStore:
         return sorted((o for folder in folders for o in self._list_below(folder, identify)), key=lambda o: o.key)
 
     def _list_below(self, folder: str, identify: Callable[[str], bool]) -> list[StoredObject]:
-        def listed() -> list[StoredObject]:
+        def ask() -> list[StoredObject]:
             return [
                 StoredObject(
                     key=(key := item["path"].removeprefix(self._root)),
@@ -88,11 +100,21 @@ class DeliveryStore:
                 if not item["path"].endswith("/")
             ]
 
-        try:
-            found = _unless_odd(listed)
-            return list(self._with_odd_keys(folder, identify)) if found is None else found
-        except _STORE_ERRORS as error:
-            raise SourceUnavailable(self._explain("list", folder, error)) from error
+        return self._listed(folder, ask, lambda: list(self._with_odd_keys(folder, identify)))
+
+    def _listed(self, folder: str, ask: Callable[[], Listed], ask_for_any: Callable[[], Listed]) -> Listed:
+        """What is listed; `ask_for_any` lists by means that take any key.
+
+        It is asked for again where an answer breaks off: that is the one thing the client does not do.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                found = _unless_odd(ask)
+                return ask_for_any() if found is None else found
+            except _STORE_ERRORS as error:
+                if _BROKEN_LISTING not in str(error) or attempt == _ATTEMPTS:
+                    raise SourceUnavailable(self._explain("list", folder, error)) from error
+        raise AssertionError("unreachable")
 
     def _with_odd_keys(self, folder: str, identify: Callable[[str], bool]) -> Iterator[StoredObject]:
         """The objects below a folder, by means that take any key."""
@@ -136,8 +158,8 @@ class DeliveryStore:
         """Copy one object to a local file and prove that it is the object that was listed.
 
         Size is always compared; the MD5 is, wherever the ETag is one (objects of a single upload part). A body whose
-        bytes are wrong is fetched again, up to three times in all; a folder on disk has no way on which bytes could
-        break, so a file that differs there was replaced.
+        bytes are wrong, or that breaks off, is fetched again, up to three times in all; a folder on disk has no way on
+        which bytes could break, so a file that differs there was replaced.
 
         Raises:
             PartChanged: the object was replaced or removed since the listing.
@@ -155,7 +177,7 @@ class DeliveryStore:
                         copy.write(chunk)
                 self._verify(wanted, size, digest.hexdigest())
                 return
-            except DamagedBody as error:
+            except (DamagedBody, _BrokenOff) as error:
                 if self._folder:
                     raise _replaced(wanted) from error
                 if attempt == _ATTEMPTS:
@@ -176,9 +198,12 @@ class DeliveryStore:
             for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
                 yield bytes(chunk)
         except (PreconditionError, NotFoundError, FileNotFoundError) as error:
+            if _code_of(error) == "NoSuchBucket":
+                raise SourceUnavailable(self._explain("read", wanted.key, error)) from error
             raise _replaced(wanted) from error
         except (BaseError, BotoCoreError, OSError) as error:
-            raise SourceUnavailable(self._explain("read", wanted.key, error)) from error
+            kind = _BrokenOff if _BROKEN_BODY in str(error) else SourceUnavailable
+            raise kind(self._explain("read", wanted.key, error)) from error
 
     def _verify(self, wanted: StoredObject, size: int, md5: str) -> None:
         if size != wanted.size:
@@ -204,12 +229,17 @@ class DeliveryStore:
     def _explain(self, action: str, key: str, error: Exception) -> str:
         what = f"{self.feed.name}: cannot {action} {self.feed.url}/{key}".rstrip("/")
         said = str(error)
-        answered = _ERROR_CODE.search(said)
-        code = answered[1] if answered else ""
+        code = _code_of(error)
         if code in ("ExpiredToken", "InvalidToken"):
             step = "the credentials have expired: renew them and run again"
         elif code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
             step = "the store does not know the key: check aws_profile of the feed, or the environment's credentials"
+        elif code == "RequestTimeTooSkewed":
+            step = "the clock of this machine is wrong: set it (such as by NTP) and run again"
+        elif code == "NoSuchBucket":
+            step = "the bucket is not there: check url and endpoint_url of the feed; if it was there, ask the vendor"
+        elif code in ("SlowDown", "InternalError", "ServiceUnavailable") or _STATUS_OF_ITS_OWN_ERRORS.search(said):
+            step = "the store is busy or out of order, and stayed so through all retries: run again later"
         elif isinstance(error, PermissionDeniedError) or "403 Forbidden" in said:
             step = (
                 "access denied: check the key, and that its policy allows s3:ListBucket with prefix "
@@ -222,6 +252,12 @@ class DeliveryStore:
         else:
             step = "check url, endpoint_url and region of the feed, and the network"
         return f"{what}: {step}. ({code or _first_line(said)})"
+
+
+def _code_of(error: Exception) -> str:
+    """The store's word for what is wrong; empty where it did not answer with one."""
+    answered = _ERROR_CODE.search(str(error))
+    return answered[1] if answered else ""
 
 
 @lru_cache(maxsize=100_000)
@@ -242,7 +278,7 @@ def etag_is_md5(etag: str) -> bool:
     return len(etag) == 32 and all(c in "0123456789abcdef" for c in etag)
 
 
-def _unless_odd(listing: Callable[[], _T]) -> _T | None:
+def _unless_odd(listing: Callable[[], Listed]) -> Listed | None:
     """A listing by obstore; None where a single key in it is no path to obstore, which then lists nothing at all.
 
     Such are keys with control characters and with the steps `.`, `..` or none: S3 takes any key.
@@ -285,10 +321,11 @@ def _open_bucket(feed: Feed, bucket: str, session: boto3.Session | None) -> S3St
         virtual_hosted_style_request=feed.endpoint_url is None,
         client_options={
             "allow_http": insecure,
-            "timeout": timedelta(minutes=10),
-            "connect_timeout": timedelta(seconds=10),
+            "timeout": _NO_TIMEOUT,
+            "read_timeout": _READ_TIMEOUT,
+            "connect_timeout": _CONNECT_TIMEOUT,
         },
-        retry_config={"max_retries": 8, "retry_timeout": timedelta(minutes=3)},
+        retry_config={"max_retries": 8, "retry_timeout": _NO_TIMEOUT},
     )
 
 

@@ -7,6 +7,7 @@ from offload_platform.orchestration.arrivals import arrivals_of
 from offload_platform.orchestration.deliveries import owed_delivery
 from offload_platform.orchestration.exporting import exports_of
 from offload_platform.orchestration.housekeeping import housekeeping
+from offload_platform.orchestration.listening import listening_assets, listening_feeds, listening_sensor
 from offload_platform.orchestration.publishing import publish_after_loads, published_file
 from offload_platform.orchestration.punctuality import on_time_checks
 from offload_platform.orchestration.resources import source_key, source_of, warehouse_in
@@ -24,10 +25,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     tiers = tiers_of(settings)
     if tiers:
         sensors.append(protect_after_publishing())
+    listened = [asset for feed in listening_feeds(settings) for asset in listening_assets(feed)]
+    sensors += [listening_sensor(settings, feed) for feed in listening_feeds(settings)]
     if settings.alerts is not None:
         sensors.append(alerts_sensor(settings, settings.alerts))
     return dg.Definitions(
-        assets=[*owed, *tables, published_file(settings.feeds, tables), *tiers, *exports],
+        assets=[*owed, *tables, published_file(settings.feeds, tables), *tiers, *listened, *exports],
         asset_checks=[on_time_checks(feed) for feed in settings.feeds],
         sensors=sensors,
         schedules=[housekeeping(settings), *schedules],

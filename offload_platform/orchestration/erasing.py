@@ -14,6 +14,7 @@ import duckdb
 from offload_platform.exports.payload import unzipped
 from offload_platform.exports.registry import Registry
 from offload_platform.orchestration.instance import dagster_home
+from offload_platform.orchestration.listening import forget_persons, key_of_days
 from offload_platform.orchestration.publishing import PUBLISHED_KEY, publishing_metadata
 from offload_platform.orchestration.resources import warehouse_in
 from offload_platform.orchestration.tiers import tier_key, tier_metadata
@@ -62,6 +63,7 @@ def erase_persons(settings: Settings, instance: dg.DagsterInstance, request: Req
     """
     warehouse = warehouse_in(settings.warehouse)
     files = warehouse.files
+    of_days = key_of_days(settings)
     of_tiers = key_of_tiers() if settings.privacy is not None or has_tiers(files) else None
 
     def in_tiers(ids: Collection[str]) -> Mapping[str, Removed]:
@@ -78,6 +80,8 @@ def erase_persons(settings: Settings, instance: dg.DagsterInstance, request: Req
         dg.AssetMaterialization(PUBLISHED_KEY, metadata=publishing_metadata(published, files))
     )
     _renew_tiers(settings, files, instance)
+    if of_days is not None:
+        forget_persons(settings, of_days, erasure.ids | erasure.linked)
     with files.writer_lock():
         files.clear_leftovers()
     clear_leftovers(files)

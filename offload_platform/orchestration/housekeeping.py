@@ -14,6 +14,7 @@ import dagster as dg
 import duckdb
 
 from offload_platform.orchestration.exporting import OF_EXPORTS
+from offload_platform.orchestration.listening import tidy_days
 from offload_platform.orchestration.publishing import PUBLISHED_KEY, publishing_metadata
 from offload_platform.orchestration.resources import WarehouseResource, warehouse_in
 from offload_platform.settings import Feed, Settings
@@ -44,6 +45,8 @@ class Tidied:
     build_bytes_before: int
     build_bytes_after: int
     published: bool
+    day_files: int = 0
+    day_bytes: int = 0
 
 
 def tidy(
@@ -63,6 +66,7 @@ def tidy(
     logs, runs, log_bytes = 0, 0, 0
     if settings.retention.log_days is not None:
         logs, runs, log_bytes = _tidy_logs(instance, now - timedelta(days=settings.retention.log_days), dry_run)
+    day_files, day_bytes = tidy_days(settings, now.date(), dry_run)
     before = _size(files.build)
     expired: list[ExpiredDelivery] = []
     published = False
@@ -80,6 +84,8 @@ def tidy(
         before,
         _size(files.build),
         published,
+        day_files,
+        day_bytes,
     )
 
 
@@ -94,6 +100,8 @@ def in_words(tidied: Tidied) -> list[str]:
         )
     if tidied.build_bytes_after < tidied.build_bytes_before:
         said.append(f"build file: {_mb(tidied.build_bytes_before)} before, {_mb(tidied.build_bytes_after)} after")
+    if tidied.day_files:
+        said.append(f"made of logs: {tidied.day_files:,} files, {_mb(tidied.day_bytes)}")
     if tidied.staging:
         said.append(f"staging: {len(tidied.staging):,} folders, {_mb(tidied.staging_bytes)}")
     if tidied.runs or tidied.runs_without_logs:

@@ -8,7 +8,7 @@ import dagster as dg
 from offload_platform.orchestration.reports import table
 from offload_platform.orchestration.resources import WarehouseResource
 from offload_platform.settings import Feed
-from offload_platform.warehouse.files import WarehouseFiles
+from offload_platform.warehouse.files import WarehouseFiles, WarehouseUnusable, troubles_explained
 from offload_platform.warehouse.holds import Held
 from offload_platform.warehouse.publish import Published, publish
 
@@ -46,8 +46,11 @@ def published_file(feeds: Sequence[Feed], tables: Sequence[dg.AssetsDefinition])
         "block a load.",
     )
     def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        with warehouse.writing() as connection:
-            published = publish(connection, warehouse.files, feeds)
+        try:
+            with troubles_explained(warehouse.files.root), warehouse.writing() as connection:
+                published = publish(connection, warehouse.files, feeds)
+        except WarehouseUnusable as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         return dg.MaterializeResult(
             metadata=publishing_metadata(published, warehouse.files), check_results=[_held_result(published.held)]
         )

@@ -54,13 +54,15 @@ class WarehouseResource(DuckDBResource):
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Wait for the writer lock, then open the build file; both are given back whatever happens."""
-        with self.files.writer_lock(), self.get_connection() as connection:
-            try:
-                prepare(connection)
-                yield connection
-            finally:
-                # DuckDBResource closes only after a body that did not raise; the file's lock would leak otherwise.
-                connection.close()
+        with self.files.writer_lock():
+            self.files.mend_log()
+            with self.get_connection() as connection:
+                try:
+                    prepare(connection)
+                    yield connection
+                finally:
+                    # DuckDBResource closes only after a body that did not raise; the file's lock would leak otherwise.
+                    connection.close()
 
 
 def source_of(feed: Feed) -> FeedSource:

@@ -18,6 +18,7 @@ from offload_platform.landing.errors import LandingError
 from offload_platform.landing.watch import requests_for, top_folders
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.exporting import export_key, export_tags
+from offload_platform.orchestration.listening import Due, step_keys
 from offload_platform.orchestration.partitions import partition_key_of, partition_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
@@ -27,7 +28,7 @@ from offload_platform.orchestration.tiers import tier_keys
 from offload_platform.orchestration.workers import Died, Workers
 from offload_platform.settings import Feed, Settings
 from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.load import folders_by_name, folders_of
+from offload_platform.warehouse.load import folders_by_name, folders_of, listings_of
 
 _MOST_BY_DEFAULT = 4
 # Less than this is loaded in the time that processes take to start.
@@ -134,8 +135,8 @@ def plan(
                 listings = (
                     requests_for(len(folders)) + len(folders_of(partition, folders)) if named is None else len(named)
                 )
-                delivery = combined(versions)
-                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, delivery, replaces, listings))
+                delivery, requests = combined(versions), listings * listings_of(partition)
+                loads.append(PlannedLoad(feed, slot.offload_type, slot.partition, delivery, replaces, requests))
             elif slot.choice.chosen is not None:
                 up_to_date += 1
     return Plan(tuple(loads), up_to_date, tuple(incomplete), tuple(outside), discoveries, unlisted)
@@ -216,6 +217,20 @@ def export_now(settings: Settings, instance: dg.DagsterInstance, name: str, part
     """
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     return _error_of(_materialise(job, instance, [export_key(name)], partition, tags=export_tags(name)))
+
+
+def listen_now(
+    settings: Settings, instance: dg.DagsterInstance, feed: Feed, due: Sequence[Due]
+) -> Iterator[tuple[Due, str | None]]:
+    """Make the steps of some days that are due; yields each with what went wrong, or None.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; what was there stays as it was, or is made whole by the next call.
+    """
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    for one in due:
+        keys = [key for step in one.steps for key in step_keys(feed, step)]
+        yield one, _error_of(_materialise(job, instance, keys, str(one.day)))
 
 
 def known_types(feeds: Sequence[Feed]) -> list[str]:

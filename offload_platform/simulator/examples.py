@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from offload_platform.simulator.affise import AffiseSimulation, DataFusion
+from offload_platform.simulator.aura import AssistantLogs, LogSimulation
 from offload_platform.simulator.deliveries import Snapshots
 from offload_platform.simulator.driving import DrivingDays
 from offload_platform.simulator.driving_settings import DrivingSimulation, Vintage
@@ -45,4 +46,12 @@ def _of_exports() -> Example:
     )
 
 
-_EXAMPLES: Mapping[str, Callable[[], Example]] = {"affise": _of_exports, "sentiance": _of_snapshots}
+def _of_logs() -> Example:
+    return Example([AssistantLogs(LogSimulation(users=_USERS, files_per_day=1))])
+
+
+_EXAMPLES: Mapping[str, Callable[[], Example]] = {
+    "affise": _of_exports,
+    "aura": _of_logs,
+    "sentiance": _of_snapshots,
+}

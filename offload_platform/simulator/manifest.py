@@ -1,7 +1,7 @@
 """The record of a simulation: what was planted in which line, and the rows of each part."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ from offload_platform.simulator.simulation import DriftKind
 
 
 class Manifest:
-    """Writes `manifest.jsonl` and `parts.jsonl` in a folder."""
+    """Writes `manifest.jsonl` and `parts.jsonl` in a folder, and `canaries.jsonl` where there are any."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,6 +54,13 @@ class Manifest:
             rows=rows,
             faulty=faulty,
         )
+
+    def add_canaries(self, values: Mapping[str, Iterable[str]]) -> None:
+        """Record texts that must not be found in what is made of the deliveries for others, by kind."""
+        with (self._folder / "canaries.jsonl").open("w", encoding="utf-8") as file:
+            for kind, found in values.items():
+                for value in found:
+                    self._write(file, kind=kind, value=value)
 
     @staticmethod
     def _write(file: TextIO, **said: Any) -> None:

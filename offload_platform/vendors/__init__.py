@@ -1,6 +1,7 @@
 """Vendors: one folder each, found by looking.
 
-A vendor's folder holds `layout.py` with a `LAYOUT`, and one module for each offload type with a `CONTRACT`.
+A vendor's folder holds `layout.py` with a `LAYOUT`, and one module for each offload type with a `CONTRACT`. Where its
+deliveries are logs of an assistant, a module says with `LISTENING` what becomes of them.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pkgutil import iter_modules
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Layout
+from offload_platform.contracts.listening import Listening
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Vendor:
     description: str
     layout: Layout
     contracts: Mapping[str, Contract]
+    listening: Listening | None = None
 
 
 @cache
@@ -35,6 +38,7 @@ def vendor_named(name: str) -> Vendor:
     package = import_module(f"{__name__}.{name}")
     modules = [import_module(f"{package.__name__}.{m.name}") for m in iter_modules(package.__path__)]
     contracts = [module.CONTRACT for module in modules if hasattr(module, "CONTRACT")]
+    listening = [module.LISTENING for module in modules if hasattr(module, "LISTENING")]
     layout = import_module(f"{package.__name__}.layout").LAYOUT
     order = [offload_type for family in layout.families.values() for offload_type in family.types]
     return Vendor(
@@ -42,4 +46,5 @@ def vendor_named(name: str) -> Vendor:
         description=(package.__doc__ or "").strip(),
         layout=layout,
         contracts={c.offload_type: c for c in sorted(contracts, key=lambda c: order.index(c.offload_type))},
+        listening=listening[0] if listening else None,
     )

@@ -4,6 +4,7 @@ To make the thousands of comments takes DuckDB two seconds, more than the rows o
 for each version of contracts and code, and kept beside the build file.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
@@ -39,7 +40,11 @@ def write_blank(files: WarehouseFiles, vendors: Sequence[Vendor], target: Path) 
         old.unlink()
     target.write_bytes(_made(names, version))
     aside = kept.with_suffix(".duckdb.new")
-    aside.write_bytes(target.read_bytes())
+    with aside.open("wb") as file:
+        file.write(target.read_bytes())
+        file.flush()
+        # A power loss must not leave a name without its bytes: every publish after it would begin with them.
+        os.fsync(file.fileno())
     aside.replace(kept)
 
 

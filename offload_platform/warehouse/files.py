@@ -1,15 +1,22 @@
 """Where a warehouse keeps its files, and who may write."""
 
+import errno
+import logging
+import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
+from shutil import disk_usage, rmtree
 
 import duckdb
 from filelock import FileLock, Timeout
+from polars.exceptions import PolarsError
+
+from offload_platform.landing.errors import LandingError
 
 CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",
@@ -18,10 +25,52 @@ CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
 }
 """DuckDB 1.5 can open what is written (storage version), and a load stays small beside its neighbours."""
 
+_log = logging.getLogger(__name__)
 
 _OF_OTHERS = 0o077
+# What DuckDB says of an entry that does not fit its checksum, and of a log that does not even begin.
+_DAMAGED_LOG = re.compile(r"Corrupt WAL file: .*?at byte position (\d+)|Invalid WAL entry type")
 _FAILED = ".failed"
 _WHY_FAILED = "error.txt"
+
+_HELD_OPEN = re.compile(r"Could not set lock on file.*?Conflicting lock is held in (.*?)(?:\.\s|$)", re.DOTALL)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_ERRORS = (*_FULL, errno.EROFS)
+
+
+class WarehouseUnusable(LandingError):
+    """The disk is full or read-only, or another program has the build file open; what the warehouse held stands."""
+
+
+@contextmanager
+def troubles_explained(folder: Path) -> Iterator[None]:
+    """Tell in a sentence that nothing can be written to a warehouse's folder, whichever library has found it.
+
+    Raises:
+        WarehouseUnusable: it is.
+    """
+    try:
+        yield
+    except (OSError, duckdb.Error, PolarsError) as error:
+        if holder := _HELD_OPEN.search(str(error)):
+            raise WarehouseUnusable(
+                f"{folder}: another program has the build file open ({holder[1]}): close it there, then run again. "
+                "The published file is the one to read."
+            ) from error
+        number = next((one for one in _DISK_ERRORS if _is(one, error)), None)
+        if number is None:
+            raise
+        if number in _FULL:
+            there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+            free = disk_usage(there).free / 1e6
+            step = f"the disk is full ({free:,.1f} MB are free, or a limit is reached): make room"
+        else:
+            step = "the disk is read-only: see why, and mount it for writing"
+        raise WarehouseUnusable(f"{folder}: {step}, then run again. What was there stands.") from error
+
+
+def _is(number: int, error: Exception) -> bool:
+    return getattr(error, "errno", None) == number or os.strerror(number) in str(error)
 
 
 @dataclass(frozen=True)
@@ -136,6 +185,28 @@ class WarehouseFiles:
         spilled = self.build.with_name(self.build.name + ".tmp")
         if spilled.exists():
             rmtree(spilled)
+
+    def mend_log(self) -> None:
+        """Cut off what a power loss has left unfinished at the end of the build file's log, so that it opens again.
+
+        DuckDB has committed what stands before, and nothing of what is cut: that is loaded again, because the ledger
+        is part of the same commit. To be called with the writer lock held. There is a log only after a crash.
+
+        Raises:
+            duckdb.Error: the build file cannot be opened for another reason.
+        """
+        log = self.build.with_name(f"{self.build.name}.wal")
+        while log.exists():
+            try:
+                duckdb.connect(self.build).close()
+                return
+            except duckdb.Error as error:
+                damaged = _DAMAGED_LOG.search(str(error))
+                cut_at = int(damaged[1] or 0) if damaged else log.stat().st_size
+                if cut_at >= log.stat().st_size:
+                    raise
+                _log.warning("%s: cut at byte %d, where a write was interrupted", log, cut_at)
+                os.truncate(log, cut_at)
 
     @contextmanager
     def writer_lock(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import duckdb
 from offload_platform.contracts.contract import Content
 from offload_platform.contracts.deliveries import Delivery, combined
 from offload_platform.landing.deliveries import Choice, choose, discover
-from offload_platform.landing.errors import LandingError
+from offload_platform.landing.errors import LandingError, SourceUnavailable
 from offload_platform.landing.pseudonyms import reading_of
 from offload_platform.landing.staging import StagedDelivery, stage, stage_each
 from offload_platform.landing.store import DeliveryStore
@@ -18,13 +18,15 @@ from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition, add_deliveries, replace_partition
-from offload_platform.warehouse.files import WarehouseFiles
+from offload_platform.warehouse.files import WarehouseFiles, troubles_explained
 from offload_platform.warehouse.ledger import not_loaded
 from offload_platform.warehouse.measures import Measures, PartAccount, measure
 from offload_platform.warehouse.pseudonyms import check_key
 from offload_platform.warehouse.strike import strike
 
 Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+_LISTINGS_AT_MOST = 4
 
 
 class NothingToLoad(LandingError):
@@ -84,15 +86,32 @@ def load_partition(
 
     Raises:
         NothingToLoad: there is no complete delivery; the message says why.
-        LandingError: a part cannot be fetched or trusted, or it cannot be told who is erased; the partition keeps its
-            old rows.
+        LandingError: a part cannot be fetched or trusted, it cannot be told who is erased, or the disk takes no more;
+            the partition keeps its old rows.
     """
     reading = reading_of(store.feed, partition.contract)
     choice = find_deliveries(store, partition)
     if choice.chosen is None:
         raise NothingToLoad(_why_nothing(partition, choice))
-    if partition.adds_up:
-        return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
+    with troubles_explained(files.root):
+        if partition.adds_up:
+            return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
+        return _replace(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
+
+
+def _replace(
+    store: DeliveryStore,
+    partition: Partition,
+    choice: Choice,
+    reading: Reading,
+    files: WarehouseFiles,
+    writing: Writing,
+    run_id: str,
+    on_progress: Callable[[int], None],
+    on_staged: Callable[[StagedDelivery], None],
+) -> Loaded:
+    """Load the delivery that counts in the place of whatever the partition holds."""
+    assert choice.chosen is not None
     with files.staging_folder() as folder:
         staged = stage(store, choice.chosen, partition.contract, folder, on_progress)
         on_staged(staged)
@@ -137,8 +156,37 @@ def _add(
     return Loaded(partition, whole, together, measures, tuple(refused))
 
 
+def listings_of(partition: Partition) -> int:
+    """How often a root is listed for a load of a partition, where nothing changes meanwhile.
+
+    A listing that lacks a page looks like a delivery of fewer parts. Where that would take rows back, two listings
+    have to agree. What is added to what is there is never too little, and a file is there or is not.
+    """
+    return 1 if partition.adds_up or partition.contract.content is Content.REGISTER else 2
+
+
 def find_deliveries(store: DeliveryStore, partition: Partition) -> Choice:
-    """What the feed's root holds for a partition now."""
+    """What the feed's root holds for a partition now.
+
+    Raises:
+        SourceUnavailable: the root cannot be listed, or each listing differs from the one before.
+    """
+    found = _listed_once(store, partition)
+    if listings_of(partition) == 1:
+        return found
+    for _ in range(_LISTINGS_AT_MOST - 1):
+        again = _listed_once(store, partition)
+        if again == found:
+            return found
+        found = again
+    raise SourceUnavailable(
+        f"{partition.feed} {partition.contract.offload_type} {partition.key}: {_LISTINGS_AT_MOST} listings of "
+        f"{store.feed.url} differ from each other: the vendor is writing, or the store loses a part of its answers. "
+        "Run the partition again."
+    )
+
+
+def _listed_once(store: DeliveryStore, partition: Partition) -> Choice:
     layout = store.feed.layout
     offload_type = partition.contract.offload_type
 

@@ -40,9 +40,10 @@ OPS_TABLES: Mapping[str, tuple[str, Mapping[str, tuple[str, str]]]] = {
             "status_reason": ("VARCHAR", "Why the part is not loaded, or not any more; null when it is."),
             "checksum": (
                 "VARCHAR",
-                "How the bytes were verified: md5, gzip crc, or size only; null for the marker of an empty delivery.",
+                "How the bytes were verified: md5, the crc of gzip or zip, or size only; null for the marker of an "
+                "empty delivery.",
             ),
-            "compression": ("VARCHAR", "gzip or none, by magic bytes."),
+            "compression": ("VARCHAR", "gzip, zip or none, by magic bytes."),
             "delimiter": ("VARCHAR", "Delimiter of the part; empty for JSON lines."),
             "line_end": ("VARCHAR", "Line end of the part's header: CRLF, LF, or none."),
             "lines": ("BIGINT", "Physical lines, without the header."),

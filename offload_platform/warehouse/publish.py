@@ -66,7 +66,7 @@ def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds:
     ensure_ops(connection)
     merged, held = tuple(merge(connection, feeds)), tuple(held_deliveries(connection))
     too_old = too_old_to_merge(connection)
-    vendors = _loaded_vendors(connection)
+    vendors = loaded_vendors(connection)
     connection.execute("CHECKPOINT")
     files.published.parent.mkdir(parents=True, exist_ok=True)
 
@@ -107,7 +107,8 @@ def put_in_place(
     return expected
 
 
-def _loaded_vendors(connection: duckdb.DuckDBPyConnection) -> list[Vendor]:
+def loaded_vendors(connection: duckdb.DuckDBPyConnection) -> list[Vendor]:
+    """The vendors that have delivered anything."""
     return [
         vendor_named(vendor)
         for (vendor,) in fetched(connection, "SELECT DISTINCT vendor FROM ops.contracts ORDER BY 1")

@@ -1,13 +1,15 @@
-"""Damaged gzip is an error and never other bytes; memory stays small whatever is packed."""
+"""Damaged gzip or zip is an error and never other bytes; memory stays small whatever is packed."""
 
 import gzip
+import io
+import zipfile
 import zlib
 from pathlib import Path
 
 import pytest
 
-from offload_platform.landing.decompress import chunks, is_gzip
-from offload_platform.landing.errors import DamagedBody
+from offload_platform.landing.decompress import chunks, compression_of, is_gzip
+from offload_platform.landing.errors import DamagedBody, UntrustedPart
 
 PLAIN = b"".join(b"row %d,%d\r\n" % (i, i * i % 97) for i in range(120))
 PACKED = gzip.compress(PLAIN, mtime=0)
@@ -116,3 +118,73 @@ def test_a_bomb_comes_out_in_bounded_chunks(file: Path) -> None:
     lengths = [len(chunk) for chunk in chunks(file, "a key")]
     assert sum(lengths) == size
     assert max(lengths) <= 4 << 20
+
+
+def zipped(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, content in files:
+            archive.writestr(zipfile.ZipInfo(name), content, method)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_an_archive_of_one_file_is_read_whatever_it_is_named(file: Path, method: int) -> None:
+    assert unpacked(file, zipped(("message.txt", PLAIN), method=method)) == PLAIN
+    assert unpacked(file, zipped(("logs/", b""), ("logs/message.csv", PLAIN), method=method)) == PLAIN
+    assert compression_of(file) == "zip"
+
+
+def test_every_flipped_bit_of_an_archive_is_found_or_harmless(file: Path) -> None:
+    archive = zipped(("m", PLAIN))
+    found = 0
+    for bit in range(32, len(archive) * 8, 7):
+        flipped = bytearray(archive)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(bytes(flipped))
+        try:
+            came = b"".join(chunks(file, "a key"))
+        except (DamagedBody, UntrustedPart):
+            found += 1
+        else:
+            assert came == PLAIN, f"bit {bit}"
+    assert found > len(archive) * 8 / 7 / 2
+
+
+def test_an_archive_that_is_cut_is_damaged(file: Path) -> None:
+    archive = zipped(("m", PLAIN))
+    for length in range(4, len(archive), 11):
+        assert unpacked(file, archive[:length]) is None, f"cut after {length} bytes"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (zipped(), "holds 0 files instead of one"),
+        (zipped(("a.csv", PLAIN), ("b.csv", PLAIN)), "holds 2 files instead of one"),
+        (zipped(("bomb.csv", bytes(129 << 20))), "packed bytes become more than 134,217,728, as no rows do"),
+    ],
+)
+def test_an_archive_that_is_no_part_is_refused_in_a_sentence(file: Path, content: bytes, said: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(UntrustedPart, match=f"^a key: .*{said}"):
+        list(chunks(file, "a key"))
+
+
+def test_an_encrypted_archive_is_refused(file: Path) -> None:
+    content = bytearray(zipped(("m.csv", PLAIN)))
+    # The flag stands in the file's own head and in the archive's list of files.
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + at] |= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(UntrustedPart, match="encrypted"):
+        list(chunks(file, "a key"))
+
+
+def test_a_size_that_an_archive_hides_is_found(file: Path) -> None:
+    """An archive that says it is small is read no further than that, and its checksum does not fit."""
+    content = bytearray(zipped(("m.csv", bytes(5 << 20))))
+    for mark, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        start = content.index(mark) + at
+        content[start : start + 4] = (1000).to_bytes(4, "little")
+    assert unpacked(file, bytes(content)) is None

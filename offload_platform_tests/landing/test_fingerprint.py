@@ -17,7 +17,7 @@ HEADER = ",".join(COLUMNS).encode()
 def fingerprint(content: bytes, chunk: int = 1 << 18, compressed: bool = True) -> tuple[Fingerprint, bytes]:
     """The fingerprint of a part of segments, and all bytes after the header."""
     chunks = iter([content[i : i + chunk] for i in range(0, len(content), chunk)])
-    found, rest = read_fingerprint(chunks, "a key", SEGMENTS, compressed=compressed)
+    found, rest = read_fingerprint(chunks, "a key", SEGMENTS, compression="gzip" if compressed else "none")
     return found, rest + b"".join(chunks)
 
 

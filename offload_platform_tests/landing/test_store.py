@@ -307,10 +307,17 @@ def test_a_server_that_is_not_there(feed_on: MakeFeed) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-@pytest.mark.parametrize("kind", ["refuse", "busy", "reset"])
-def test_faults_that_stay_are_a_clear_error(proxy: FaultProxy, feed_on: MakeFeed, tmp_path: Path, kind: Kind) -> None:
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [("refuse", "check url,"), ("busy", r"the store is busy .*\(SlowDown\)$"), ("reset", "check url,")],
+)
+def test_faults_that_stay_are_a_clear_error(
+    proxy: FaultProxy, feed_on: MakeFeed, tmp_path: Path, kind: Kind, step: str
+) -> None:
+    proxy.forget()
     store = DeliveryStore(feed_on(proxy.url))
     part = listed(store, "store/large.csv")
-    proxy.add(kind, "large.csv", after=1_000_000)
-    with pytest.raises(SourceUnavailable, match=r"^acme: cannot read s3://offloads/acme/fixed/store/large.csv: check"):
+    proxy.add(kind, "large.csv", times=3, after=1_000_000)
+    said = rf"^acme: cannot read s3://offloads/acme/fixed/store/large.csv: {step}"
+    with pytest.raises(SourceUnavailable, match=said):
         fetched(store, part, tmp_path)
