@@ -7,7 +7,7 @@ DASHBOARD := .venv-dashboard
 DASHBOARD_READY := $(DASHBOARD)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev dashboard test bench lock clean
+.PHONY: help setup demo dev dashboard test audit bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: $(READY) $(DASHBOARD_READY)  ## Lint, type check, validate the definitions
 	OFFLOAD_FEEDS=feeds.example.yaml $(BIN)/dagster definitions validate --workspace workspace.yaml --log-level warning
 	$(BIN)/pytest
 	$(DASHBOARD)/bin/pytest offload_platform_tests/dashboard
+
+audit: $(READY)  ## Ask PyPI for known vulnerabilities of the packages in the lock
+	$(BIN)/python -m offload_platform_tests.audit
 
 bench: $(READY)  ## Load the same files by this platform, bare engines and other tools: ten minutes (FULL=1: an hour)
 	$(BIN)/python -m offload_platform_tests.benchmarks.compare $(if $(FULL),--full)

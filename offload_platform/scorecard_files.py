@@ -20,6 +20,7 @@ from offload_platform.warehouse.scorecard import ScoredDelivery, totals
 
 FORMATS = (".html", ".csv", ".json")
 _CHART_WIDTH, _PANEL_HEIGHT, _LOWEST_BAR = 720.0, 72.0, 1.5
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 _SMALLEST_PERCENT = 0.01
 
 
@@ -92,7 +93,10 @@ def said(card: Scorecard) -> dict[str, Any]:
 
 
 def csv_text(card: Scorecard) -> str:
-    """One line for each expected delivery, with a header; times are ISO 8601 in UTC, what is not known is empty."""
+    """One line for each expected delivery, with a header; times are ISO 8601 in UTC, what is not known is empty.
+
+    No text is a formula to a spreadsheet: a sign that would begin one has an apostrophe before it.
+    """
     target = io.StringIO()
     writer = csv.writer(target)
     names = [field.name for field in fields(ScoredDelivery)]
@@ -152,6 +156,8 @@ def _csv_cell(value: Any) -> Any:
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str) and value.startswith(_FORMULA_SIGNS):
+        return f"'{value}"  # people open the file in a spreadsheet, and a vendor chooses the names of folders
     return round(value, 4) if isinstance(value, float) else value
 
 

@@ -208,6 +208,7 @@ def offload() -> Callable[..., Said]:
     def run(*arguments: str | Path) -> Said:
         out, err = io.StringIO(), io.StringIO()
         code: Any = 0
+        umask = os.umask(0)
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             patch.setattr(sys, "argv", ["offload", *map(str, arguments)])
             patch.delenv("DAGSTER_HOME", raising=False)
@@ -217,6 +218,8 @@ def offload() -> Callable[..., Said]:
                 cli.main()
             except SystemExit as stop:
                 code = stop.code
+            finally:
+                os.umask(umask)
         return Said(code or 0, out.getvalue(), err.getvalue())
 
     return run

@@ -110,6 +110,7 @@ def test_status_in_json(tmp_path: Path, vendor_folder: Any, configured: Make, of
     assert shown == {
         "published": None,
         "published_at": None,
+        "privacy": None,
         "tables": [
             {
                 "feed": "acme",

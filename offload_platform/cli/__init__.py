@@ -4,6 +4,7 @@ The work is done in the rooms below. Dagster and DuckDB are imported inside the 
 mistyped option answer at once.
 """
 
+import os
 import signal
 import sys
 
@@ -42,6 +43,8 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Entry point: errors that people can mend are told in a sentence, not a traceback."""
+    # What this process and its children make is for nobody else, whatever the shell has set.
+    os.umask(0o077)
     # A shell's background job ignores Ctrl-C, and SIGTERM would leave servers behind: both end a command in order.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

@@ -1,6 +1,7 @@
 """`offload doctor`: look for problems, and say the next step for each."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ def doctor(
 
     settings = settings_of(feeds)
     findings = [Finding("", "configuration", Grade.GOOD, f"{settings.file}: {len(settings.feeds)} feeds")]
-    findings.append(_warehouse_finding(settings))
+    findings += _warehouse_findings(settings)
     if settings.privacy is not None:
         findings.append(_privacy_finding())
     if settings.alerts is not None or send_test_alert:
@@ -61,16 +62,20 @@ def doctor(
         raise typer.Exit(PROBLEM_EXIT)
 
 
-def _warehouse_finding(settings: Settings) -> "Finding":
+def _warehouse_findings(settings: Settings) -> Iterator["Finding"]:
     from offload_platform.landing.inspection import Finding, Grade
+    from offload_platform.warehouse.files import WarehouseFiles
 
     folder = settings.warehouse
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if existing.is_dir() and os.access(existing, os.W_OK):
-        return Finding("", "warehouse", Grade.GOOD, str(folder))
-    return Finding(
-        "", "warehouse", Grade.PROBLEM, f"{existing} cannot be written to", "Set warehouse to a folder of yours."
-    )
+        yield Finding("", "warehouse", Grade.GOOD, str(folder))
+    else:
+        step = "Set warehouse to a folder of yours."
+        yield Finding("", "warehouse", Grade.PROBLEM, f"{existing} cannot be written to", step)
+    if open_folders := WarehouseFiles(folder).open_to_others():
+        found = f"other users of this machine can enter {', '.join(map(str, open_folders))}"
+        yield Finding("", "warehouse", Grade.NOTE, found, f"chmod go= {' '.join(map(str, open_folders))}")
 
 
 def _privacy_finding() -> "Finding":

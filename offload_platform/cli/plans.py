@@ -23,10 +23,12 @@ def show_remarks(plan: "Plan") -> None:
     for error in plan.unlisted.values():
         stdout.print(f"[red]not listed:[/red] {escape(error)}", soft_wrap=True)
     for folder, because in dict.fromkeys((d.folder, d.incomplete_because) for d in plan.incomplete):
-        stdout.print(f"[yellow]waiting:[/yellow] {folder}: {escape(because or '')}", soft_wrap=True)
+        stdout.print(f"[yellow]waiting:[/yellow] {escape(folder)}: {escape(because or '')}", soft_wrap=True)
     left_out = sorted({d.folder for d in plan.outside})
     for folder in left_out[:_FOLDERS_SHOWN]:
-        stdout.print(f"[yellow]left out:[/yellow] {folder}: from before the feed's start, or stamped in the future")
+        stdout.print(
+            f"[yellow]left out:[/yellow] {escape(folder)}: from before the feed's start, or stamped in the future"
+        )
     if len(left_out) > _FOLDERS_SHOWN:
         stdout.print(f"[yellow]left out:[/yellow] {len(left_out) - _FOLDERS_SHOWN:,} more, for the same reason")
     for name, discovery in plan.discoveries.items():

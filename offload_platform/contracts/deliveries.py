@@ -8,6 +8,16 @@ from hashlib import sha256
 from typing import Protocol
 
 
+def is_plain(key: str) -> bool:
+    """Whether a key can be shown and asked for as it is: all of it printable, and no empty step, `.` or `..` in it."""
+    return key.isprintable() and not {"", ".", ".."} & set(key.split("/"))
+
+
+def shown(key: str) -> str:
+    """A key for eyes, terminals and logs: signs that are not printable are escaped."""
+    return key if key.isprintable() else key.encode("unicode_escape").decode()
+
+
 @dataclass(frozen=True)
 class StoredObject:
     """One object of a listing. `key` is relative to the feed's root; `size` is in bytes.

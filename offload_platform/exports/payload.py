@@ -53,8 +53,8 @@ def _count(file: Path, columns: Sequence[str]) -> int:
     Raises:
         RowsDiffer: it is not the CSV that it should be.
     """
-    # Shared by all readers of the process, and too small by default.
-    csv.field_size_limit(LONGEST_LINE_BYTES)
+    # Shared by all readers of the process, and too small by default. Lists take more room than they were delivered in.
+    csv.field_size_limit(4 * LONGEST_LINE_BYTES)
     with unzipped(file) as content, io.TextIOWrapper(content, encoding="utf-8", newline="") as text:
         reader = csv.reader(text, strict=True)
         if tuple(next(reader, ())) != tuple(columns):

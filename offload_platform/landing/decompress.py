@@ -24,9 +24,9 @@ _CHUNK_BYTES = 1 << 18
 _LARGEST_OUTPUT = 4 << 20
 _GZIP_WINDOW = 31
 _ENCRYPTED = 0x1
-_UNSUSPICIOUS_BYTES = 64 << 20
-_MOST_TIMES_UNPACKED = 200
-"""Logs shrink to a tenth or a thirtieth; what shrinks to less than a two-hundredth was made to fill a disk."""
+# Rows of deliveries are packed to a tenth or so, and hardly ever below a hundredth; gzip can do a thousandth.
+_LARGEST_RATIO = 200
+_ALWAYS_UNPACKED_BYTES = 128 << 20
 
 
 def compression_of(path: Path) -> str:
@@ -51,15 +51,27 @@ def chunks(path: Path, key: str) -> Iterator[bytes]:
 
     Raises:
         DamagedBody: naming the object key.
-        UntrustedPart: an archive holds no file, several or an encrypted one, or unpacks to far more than logs do.
+        UntrustedPart: an archive holds no file, several or an encrypted one; or, after 128 MB, there are more than 200
+            times as many bytes as there were packed.
     """
     compression = compression_of(path)
-    if compression == ZIP:
-        yield from _unzipped(path, key)
-        return
     if compression == NONE:
         yield from _read(path)
         return
+    packed = path.stat().st_size
+    most = max(_ALWAYS_UNPACKED_BYTES, _LARGEST_RATIO * packed)
+    unpacked = 0
+    for chunk in (_unzipped if compression == ZIP else _gunzipped)(path, key):
+        unpacked += len(chunk)
+        if unpacked > most:
+            raise UntrustedPart(
+                f"{key}: {packed:,} packed bytes become more than {most:,}, as no rows do. "
+                "Ask the vendor what the part is."
+            )
+        yield chunk
+
+
+def _gunzipped(path: Path, key: str) -> Iterator[bytes]:
     member = isal_zlib.decompressobj(_GZIP_WINDOW)
     started = False
     try:
@@ -92,7 +104,7 @@ def chunks(path: Path, key: str) -> Iterator[bytes]:
 def _unzipped(path: Path, key: str) -> Iterator[bytes]:
     """The one file of an archive; `zipfile` reads no more of it than the archive says, and compares its checksum."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(_only_file(archive, path, key)) as file:
+        with zipfile.ZipFile(path) as archive, archive.open(_only_file(archive, key)) as file:
             while chunk := file.read(_LARGEST_OUTPUT):
                 yield chunk
     except _DAMAGE_OF_ZIP as error:
@@ -102,7 +114,7 @@ def _unzipped(path: Path, key: str) -> Iterator[bytes]:
         ) from error
 
 
-def _only_file(archive: zipfile.ZipFile, path: Path, key: str) -> zipfile.ZipInfo:
+def _only_file(archive: zipfile.ZipFile, key: str) -> zipfile.ZipInfo:
     files = [member for member in archive.infolist() if not member.is_dir()]
     if len(files) != 1:
         raise UntrustedPart(
@@ -111,11 +123,6 @@ def _only_file(archive: zipfile.ZipFile, path: Path, key: str) -> zipfile.ZipInf
     [file] = files
     if file.flag_bits & _ENCRYPTED:
         raise UntrustedPart(f"{key}: the file in the zip archive is encrypted. Ask the vendor for one that is not.")
-    if file.file_size > max(_UNSUSPICIOUS_BYTES, _MOST_TIMES_UNPACKED * path.stat().st_size):
-        raise UntrustedPart(
-            f"{key}: the zip archive would unpack to {file.file_size:,} bytes, more than {_MOST_TIMES_UNPACKED} times "
-            "its size, so it is not read. Ask the vendor what it is."
-        )
     return file
 
 

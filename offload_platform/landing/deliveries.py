@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from offload_platform.contracts.deliveries import Delivery, Part, Placement, Role, StoredObject
+from offload_platform.contracts.deliveries import Delivery, Part, Placement, Role, StoredObject, is_plain, shown
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 
@@ -16,7 +16,8 @@ class Discovery:
     """What a listing of one feed's root shows.
 
     `deliveries` are those of the feed's app id and subscribed types, newest first. `unrecognised` are keys that the
-    layout does not know; `other_app_ids` and `other_types` count recognised objects that the feed does not load.
+    layout does not know, as they can be shown; `other_app_ids` and `other_types` count recognised objects that the feed
+    does not load.
     """
 
     deliveries: tuple[Delivery, ...]
@@ -57,10 +58,10 @@ def discover(feed: Feed, listing: Iterable[StoredObject], now: datetime | None =
     other_app_ids: dict[str, int] = {}
     other_types: dict[str, int] = {}
     for stored in listing:
-        placement = layout.place(stored.key)
+        placement = layout.place(stored.key) if is_plain(stored.key) else None
         if placement is None:
             if not layout.ignores(stored.key):
-                unrecognised.append(stored.key)
+                unrecognised.append(shown(stored.key))
         elif placement.app_id not in (None, feed.app_id):
             other = str(placement.app_id)
             other_app_ids[other] = other_app_ids.get(other, 0) + 1

@@ -6,6 +6,7 @@ header) is decided here: read around it and report it, or refuse the part.
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ _SAID_JSON = re.compile(r"\.json(?:/|\.|$)")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00": "UTF-32"}
 _LONGEST_HEADER = 1 << 20
+MOST_COLUMNS = 5_000
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,12 @@ def _refuse_unusable(key: str, columns: tuple[str, ...], contract: Contract) -> 
             f"{key}: line 1: no header: none of its {len(columns):,} fields is a column of {contract.offload_type}. "
             "Ask the vendor to deliver the part with its header, or name its columns under `columns` of the feed."
         )
-    if doubled := sorted({name for name in columns if columns.count(name) > 1}):
+    if len(columns) > MOST_COLUMNS:
+        raise UntrustedPart(
+            f"{key}: line 1: {len(columns):,} columns, more than the {MOST_COLUMNS:,} that are read. "
+            "Ask the vendor what the part is."
+        )
+    if doubled := sorted(name for name, times in Counter(columns).items() if times > 1):
         raise UntrustedPart(
             f"{key}: line 1: column {doubled[0]!r} stands twice in the header, so its value is unclear."
         )

@@ -10,6 +10,7 @@ from offload_platform.landing.deliveries import Discovery, discover
 from offload_platform.landing.errors import LandingError
 from offload_platform.landing.pseudonyms import KEY_VARIABLE, PseudonymKeyError, reading_of
 from offload_platform.landing.punctuality import counts, schedule
+from offload_platform.landing.rights import rights_beyond_reading
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
@@ -55,7 +56,7 @@ def inspect(feed: Feed, store: DeliveryStore | None = None) -> list[Finding]:
             )
         ]
     discovery = discover(feed, listing)
-    findings = [found, _reading(feed, store, discovery), *_key_of_pseudonyms(feed)]
+    findings = [found, _reading(feed, store, discovery), *_rights(feed, store), *_key_of_pseudonyms(feed)]
     findings += [*_layout(feed, discovery), *_types(feed, discovery), *_completeness(feed, discovery)]
     findings += _gaps(feed, discovery)
     return findings
@@ -71,6 +72,30 @@ def _reading(feed: Feed, store: DeliveryStore, discovery: Discovery) -> Finding:
     except LandingError as error:
         return Finding(feed.name, "reading", Grade.PROBLEM, str(error), "Ask for s3:GetObject below the root.")
     return Finding(feed.name, "reading", Grade.GOOD, "parts can be read")
+
+
+def _rights(feed: Feed, store: DeliveryStore) -> Iterator[Finding]:
+    """What the key may do besides; a folder on disk has no key."""
+    if not feed.url.startswith("s3:"):
+        return
+    try:
+        rights = rights_beyond_reading(store)
+    except LandingError as error:
+        yield Finding(feed.name, "rights", Grade.PROBLEM, str(error), "Mend it and run `offload doctor` again.")
+        return
+    if rights.held:
+        yield Finding(
+            feed.name,
+            "rights",
+            Grade.NOTE,
+            f"the key may also {', '.join(rights.held)}; nothing here needs that",
+            f"Ask the vendor for a key that may list and get below {feed.url}, and nothing else.",
+        )
+    if rights.unknown:
+        yield Finding(feed.name, "rights", Grade.NOTE, f"whether the key may {', '.join(rights.unknown)} is not known")
+    if not rights.held and not rights.unknown:
+        found = "the key may list and read below the root; it may not write, delete or list the whole bucket"
+        yield Finding(feed.name, "rights", Grade.GOOD, found)
 
 
 def _key_of_pseudonyms(feed: Feed) -> Iterator[Finding]:

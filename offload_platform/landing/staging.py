@@ -18,8 +18,8 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.deliveries import Delivery, Part
 from offload_platform.landing import json_lines, records
 from offload_platform.landing.decompress import NONE, chunks, compression_of
-from offload_platform.landing.errors import DamagedBody, LandingError, MostlyBad
-from offload_platform.landing.fingerprint import Fingerprint, header_drift, read_fingerprint
+from offload_platform.landing.errors import DamagedBody, LandingError, MostlyBad, UntrustedPart
+from offload_platform.landing.fingerprint import MOST_COLUMNS, Fingerprint, header_drift, read_fingerprint
 from offload_platform.landing.masking import mask_of, protection_of
 from offload_platform.landing.pseudonyms import reading_of
 from offload_platform.landing.store import DeliveryStore, etag_is_md5
@@ -33,6 +33,7 @@ _FETCHES_OF_A_DAMAGED_PART = 2
 _WORKERS = 2
 _SAMPLE_ROWS = 10
 _SAMPLE_CHARACTERS = 1000
+_ALWAYS_READ_BLANK_LINES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,12 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, reading
     header_lines = 1 if fingerprint.has_header else 0
     tally = _Tally(contract)
     with JsonCells() as json_cells:
-        parse = _parser(fingerprint, contract, reading, json_cells)
+        parse = _parser(fingerprint, contract, reading, json_cells, part.key)
         for block in records.read_blocks(newlines, rest, part.key, first_line=1 + header_lines):
             stem = spool.with_name(f"{_file_stem(part)}-{block.first_line:010d}")
             _stage_block(block, *parse(block), contract, tally, stem, fingerprint.delimiter)
             _refuse_if_mostly_bad(store, part, tally)
+            _refuse_if_odd(part, tally)
     if tally.lines != newlines.lines - header_lines:
         raise AssertionError(f"{part.key}: {tally.lines:,} of {newlines.lines - header_lines:,} lines were read")
     if fingerprint.is_json:
@@ -210,7 +212,7 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, reading
 
 
 def _parser(
-    fingerprint: Fingerprint, contract: Contract, reading: Reading, json_cells: JsonCells
+    fingerprint: Fingerprint, contract: Contract, reading: Reading, json_cells: JsonCells, key: str
 ) -> Callable[[records.Block], tuple[records.Records, Conformer]]:
     """How the blocks of a part are split into records, and what converts these; JSON lines may differ by block."""
     if not fingerprint.is_json:
@@ -218,7 +220,7 @@ def _parser(
         return lambda block: (records.parse(block, fingerprint.columns, fingerprint.delimiter), conformer)
 
     def parse(block: records.Block) -> tuple[records.Records, Conformer]:
-        found, columns = json_lines.parse(block, json_cells)
+        found, columns = json_lines.parse(block, json_cells, key)
         return found, Conformer(contract, columns, json_cells, reading)
 
     return parse
@@ -276,6 +278,20 @@ def _refuse_if_mostly_bad(store: DeliveryStore, part: Part, tally: "_Tally") -> 
             broken=tally.quarantined,
             reasons=tally.reasons,
             sample=tally.sample,
+        )
+
+
+def _refuse_if_odd(part: Part, tally: "_Tally") -> None:
+    """A part may have blank lines and new columns, but not so many that it takes time and space without end."""
+    if tally.blank > max(_ALWAYS_READ_BLANK_LINES, tally.lines - tally.blank):
+        raise UntrustedPart(
+            f"{part.key}: {tally.blank:,} of the first {tally.lines:,} lines are blank. "
+            "Ask the vendor what the part is."
+        )
+    if len(tally.columns) > MOST_COLUMNS:
+        raise UntrustedPart(
+            f"{part.key}: {len(tally.columns):,} different members, more than the {MOST_COLUMNS:,} that are read. "
+            "Ask the vendor what the part is."
         )
 
 

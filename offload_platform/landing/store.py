@@ -6,21 +6,22 @@ the bucket, no write (offloads document, example of IAM user permissions).
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import boto3
 import obstore
-from botocore.exceptions import BotoCoreError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, PreconditionError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
-from offload_platform.contracts.deliveries import StoredObject
+from offload_platform.contracts.deliveries import StoredObject, is_plain
 from offload_platform.landing.errors import DamagedBody, PartChanged, SourceUnavailable
 from offload_platform.settings import Feed
 
@@ -29,6 +30,8 @@ Listed = TypeVar("Listed")
 _CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 3
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
+_STORE_ERRORS = (BaseError, BotoCoreError, ClientError, OSError)
+_ODD_KEY = "invalid path"
 _BROKEN_LISTING, _BROKEN_BODY = "list response body", "request or response body error"
 _STATUS_OF_ITS_OWN_ERRORS = re.compile(r"status code: 5\d\d|\b5\d\d [A-Z]\w+ ")
 _CONNECT_TIMEOUT = timedelta(seconds=10)
@@ -48,6 +51,7 @@ class DeliveryStore:
     def __init__(self, feed: Feed, session: boto3.Session | None = None) -> None:
         """Open a root; `session` brings AWS credentials, else the feed's profile or the environment does."""
         self.feed = feed
+        self._session = session
         url = urlsplit(feed.url)
         self._folder = Path(unquote(url.path)) if url.scheme == "file" else None
         self._root = "" if self._folder or not url.path.strip("/") else url.path.strip("/") + "/"
@@ -56,16 +60,18 @@ class DeliveryStore:
         )
 
     def list_folders(self) -> list[str]:
-        """Names of the folders at the top of the root, sorted; objects that lie beside them are not named.
+        """Names of the folders at the top of the root, sorted; objects that lie beside them are not named, nor folders
+        with names that no vendor gives: empty ones, or with control characters.
 
         Raises:
             SourceUnavailable: when the root cannot be listed.
         """
 
-        def ask() -> Sequence[str]:
-            return obstore.list_with_delimiter(self._store, prefix=self._root or None)["common_prefixes"]
+        def ask() -> list[str]:
+            return list(obstore.list_with_delimiter(self._store, prefix=self._root or None)["common_prefixes"])
 
-        return sorted(prefix.removeprefix(self._root).strip("/") for prefix in self._listed("", ask))
+        names = self._listed("", ask, lambda: list(self._folders_with_odd_names()))
+        return sorted(name for prefix in names if is_plain(name := prefix.removeprefix(self._root).strip("/")))
 
     def list_objects(
         self, folders: Iterable[str] = ("",), identify: Callable[[str], bool] = lambda _: True
@@ -82,33 +88,71 @@ class DeliveryStore:
 
     def _list_below(self, folder: str, identify: Callable[[str], bool]) -> list[StoredObject]:
         def ask() -> list[StoredObject]:
-            found = []
-            for batch in obstore.list(self._store, prefix=f"{self._root}{folder}" or None):
-                for item in batch:
-                    if item["path"].endswith("/"):
-                        continue
-                    key = item["path"].removeprefix(self._root)
-                    found.append(
-                        StoredObject(
-                            key=key,
-                            size=item["size"],
-                            etag=self._etag(key, item["e_tag"], identify),
-                            last_modified=item["last_modified"],
-                        )
-                    )
-            return found
+            return [
+                StoredObject(
+                    key=(key := item["path"].removeprefix(self._root)),
+                    size=item["size"],
+                    etag=self._etag(key, item["e_tag"], identify),
+                    last_modified=item["last_modified"],
+                )
+                for batch in obstore.list(self._store, prefix=f"{self._root}{folder}" or None)
+                for item in batch
+                if not item["path"].endswith("/")
+            ]
 
-        return self._listed(folder, ask)
+        return self._listed(folder, ask, lambda: list(self._with_odd_keys(folder, identify)))
 
-    def _listed(self, folder: str, ask: Callable[[], Listed]) -> Listed:
-        """What is listed, asked for again where an answer breaks off: that is the one thing the client does not do."""
+    def _listed(self, folder: str, ask: Callable[[], Listed], ask_for_any: Callable[[], Listed]) -> Listed:
+        """What is listed; `ask_for_any` lists by means that take any key.
+
+        It is asked for again where an answer breaks off: that is the one thing the client does not do.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return ask()
-            except (BaseError, BotoCoreError, OSError) as error:
+                found = _unless_odd(ask)
+                return ask_for_any() if found is None else found
+            except _STORE_ERRORS as error:
                 if _BROKEN_LISTING not in str(error) or attempt == _ATTEMPTS:
                     raise SourceUnavailable(self._explain("list", folder, error)) from error
         raise AssertionError("unreachable")
+
+    def _with_odd_keys(self, folder: str, identify: Callable[[str], bool]) -> Iterator[StoredObject]:
+        """The objects below a folder, by means that take any key."""
+        if self._folder is None:
+            pages = self._pages(f"{self._root}{folder}".rstrip("/") + "/")
+            for item in (item for page in pages for item in page.get("Contents", ()) if not item["Key"].endswith("/")):
+                key = item["Key"].removeprefix(self._root)
+                yield StoredObject(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
+            return
+        for path in (self._folder / folder).rglob("*"):
+            key = path.relative_to(self._folder).as_posix()
+            if path.is_file():
+                stat = path.stat()
+                etag = self._etag(key, None, identify) if is_plain(key) else ""
+                yield StoredObject(key, stat.st_size, etag, datetime.fromtimestamp(stat.st_mtime, UTC))
+
+    def _folders_with_odd_names(self) -> Iterator[str]:
+        if self._folder is not None:
+            return (path.name for path in self._folder.iterdir() if path.is_dir())
+        pages = self._pages(self._root, Delimiter="/")
+        return (item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ()))
+
+    def _pages(self, prefix: str, **more: str) -> Iterator[dict[str, Any]]:
+        """Pages of a listing by boto3, for keys that obstore has no path for."""
+        paginator = self.boto3_client(retries=8).get_paginator("list_objects_v2")
+        bucket = urlsplit(self.feed.url).netloc
+        pages: Iterator[dict[str, Any]] = iter(paginator.paginate(Bucket=bucket, Prefix=prefix, **more))
+        return pages
+
+    def boto3_client(self, retries: int) -> Any:
+        """A client of boto3 with the credentials of an S3 feed, for what obstore cannot do."""
+        feed = self.feed
+        config = Config(
+            s3={"addressing_style": "auto" if feed.endpoint_url is None else "path"},
+            retries={"mode": "standard", "max_attempts": retries},
+        )
+        session = self._session or _session_of(feed)
+        return session.client("s3", region_name=feed.region, endpoint_url=feed.endpoint_url, config=config)
 
     def fetch(self, wanted: StoredObject, target: Path) -> None:
         """Copy one object to a local file and prove that it is the object that was listed.
@@ -234,6 +278,23 @@ def etag_is_md5(etag: str) -> bool:
     return len(etag) == 32 and all(c in "0123456789abcdef" for c in etag)
 
 
+def _unless_odd(listing: Callable[[], Listed]) -> Listed | None:
+    """A listing by obstore; None where a single key in it is no path to obstore, which then lists nothing at all.
+
+    Such are keys with control characters and with the steps `.`, `..` or none: S3 takes any key.
+    """
+    try:
+        return listing()
+    except BaseError as error:
+        if _ODD_KEY not in str(error):
+            raise
+        return None
+
+
+def _session_of(feed: Feed) -> boto3.Session:
+    return boto3.Session(profile_name=feed.aws_profile, region_name=feed.region)
+
+
 def _open_folder(feed: Feed, folder: Path) -> LocalStore:
     if not folder.is_dir():
         raise SourceUnavailable(f"{feed.name}: {folder} is no folder: check the url of the feed")
@@ -242,8 +303,7 @@ def _open_folder(feed: Feed, folder: Path) -> LocalStore:
 
 def _open_bucket(feed: Feed, bucket: str, session: boto3.Session | None) -> S3Store:
     try:
-        session = session or boto3.Session(profile_name=feed.aws_profile, region_name=feed.region)
-        provider = Boto3CredentialProvider(session)
+        provider = Boto3CredentialProvider(session or _session_of(feed))
     except (BotoCoreError, ValueError) as error:
         raise SourceUnavailable(
             f"{feed.name}: no usable credentials ({_first_line(str(error))}): set aws_profile in the feed, or "

@@ -33,6 +33,7 @@ DECISION_CHECK = "decisions_stand"
 _JUDGED_FROM_DELIVERIES = 3
 _SAMPLE_ROWS = 10
 _REASONS_IN_A_SENTENCE = 3
+_DRIFT_SHOWN = 100
 
 
 def check_specs(feed: Feed, contract: Contract, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -184,7 +185,7 @@ def _drift(loaded: Loaded, thresholds: CheckThresholds) -> dg.AssetCheckResult:
     drift = _across_parts(loaded.measures.drift)
     metadata: dict[str, Any] = {"observations": len(drift)}
     if drift:
-        metadata["drift"] = table(("kind", "column", "found", "rows"), drift)
+        metadata["drift"] = table(("kind", "column", "found", "rows"), drift[:_DRIFT_SHOWN])
     return dg.AssetCheckResult(
         check_name=DRIFT_CHECK,
         passed=not drift,

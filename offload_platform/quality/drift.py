@@ -9,6 +9,9 @@ import polars as pl
 
 from offload_platform.contracts.contract import Contract
 
+_MOST_NEW_VALUES = 1_000
+_LONGEST_VALUE = 200
+
 
 class DriftKind(StrEnum):
     """Kinds of drift."""
@@ -36,18 +39,22 @@ class Drift:
 
 
 class DriftCounter:
-    """Adds up what the blocks of one part show beside the contract."""
+    """Adds up what the blocks of one part show beside the contract.
+
+    Of each column, the first thousand values are told that it does not know, and how many rows have others.
+    """
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._counts: Counter[tuple[DriftKind, str | None, str]] = Counter()
+        self._told: Counter[str] = Counter()
 
     def count(self, good: pl.DataFrame, misfits: dict[str, int]) -> None:
         """Look at the rows that keep the contract, and at the cells that went to `extra`."""
         for name, column in self._contract.columns.items():
             if column.facts.enumeration is not None:
                 for value, rows in _new_values(good[name], column.facts.enumeration):
-                    self._counts[DriftKind.NEW_VALUE, name, value] += rows
+                    self._count_value(name, value, rows)
         if self._contract.remarks:
             kept = good.select(
                 (~rule).sum().alias(str(i)) for i, rule in enumerate(self._contract.remarks.values())
@@ -58,6 +65,16 @@ class DriftCounter:
                     self._counts[DriftKind.REMARK, about, detail] += rows
         for name, cells in misfits.items():
             self._counts[DriftKind.MISFIT, name, "text that does not fit the column's type, kept in extra"] += cells
+
+    def _count_value(self, column: str, value: str, rows: int) -> None:
+        value = value if len(value) <= _LONGEST_VALUE else value[:_LONGEST_VALUE] + "…"
+        observation = (DriftKind.NEW_VALUE, column, value)
+        if observation not in self._counts:
+            if self._told[column] == _MOST_NEW_VALUES:
+                observation = (DriftKind.NEW_VALUE, column, f"others, after {_MOST_NEW_VALUES:,} that are told")
+            else:
+                self._told[column] += 1
+        self._counts[observation] += rows
 
     def found(self) -> list[Drift]:
         """All observations so far, in a stable order."""

@@ -4,9 +4,18 @@ import duckdb
 import polars as pl
 
 from offload_platform.contracts.nested import ObjectsCell
-from offload_platform.contracts.readers import JsonMemberCell, JsonObjectCell, JsonReader, TextListCell
+from offload_platform.contracts.readers import JsonMemberCell, JsonObjectCell, JsonReader, TextListCell, wire_name
 from offload_platform.quality.arrow import ArrowStream
 from offload_platform.quality.nested_objects import objects_sql, parsed_time, time_fields
+
+_MOST_MEMBER_CELLS = 1 << 24
+
+
+class TooManyMembers(Exception):
+    """The objects in some lines have so many different members that a table of them would fill the memory."""
+
+    def __init__(self, names: int, lines: int) -> None:
+        super().__init__(f"{names:,} different members in {lines:,} lines")
 
 
 class JsonCells:
@@ -52,33 +61,46 @@ class JsonCells:
         return self._scattered(cells, present, _points_sql())
 
     def members(self, lines: pl.Series) -> pl.DataFrame:
-        """Members of the JSON objects in some lines, as text by name; null rows for lines that hold no object.
+        """Members of the JSON objects in some lines, as text by `wire_name`; null rows for lines that hold no object.
 
-        The column `is_object` says which lines hold one. Members that are no text are given as JSON.
+        The column `is_object` says which lines hold one, and `is_clear` in which each member stands once. Members that
+        are no text are given as JSON.
+
+        Raises:
+            TooManyMembers: the objects have so many different members that a table of them would fill the memory.
         """
         stream = ArrowStream(pl.DataFrame({"line": lines}))  # noqa: F841 (read by DuckDB by its name)
         self._connection.execute(
             """CREATE OR REPLACE TEMP TABLE objects AS
-                SELECT row_number() OVER () AS nth, CASE WHEN valid AND json_type(line) = 'OBJECT' THEN line END AS line
-                FROM (SELECT line, json_valid(line) AS valid FROM stream)"""
+                SELECT row_number() OVER () AS nth, line, json_keys(line) AS names
+                FROM (SELECT CASE WHEN valid AND json_type(line) = 'OBJECT' THEN line END AS line
+                    FROM (SELECT line, json_valid(line) AS valid FROM stream))"""
         )
-        names = [
-            name
-            for (name,) in self._connection.execute(
-                """SELECT name FROM (SELECT unnest(json_keys(line)) AS name, nth FROM objects)
-                    GROUP BY name ORDER BY min(nth)"""
+        # Nearly all lines have the members of the line before, so looking at each combination once costs little.
+        combinations = [
+            combination
+            for (combination,) in self._connection.execute(
+                "SELECT names FROM objects WHERE names IS NOT NULL GROUP BY names ORDER BY min(nth)"
             ).fetchall()
         ]
-        paths = ", ".join(_literal(f'$."{_escaped(name)}"') for name in names)
-        values = f"json_extract_string(line, [{paths}])" if names else "NULL::VARCHAR[]"
+        names = list(dict.fromkeys(name for combination in combinations for name in combination))
+        all_clear = all(len(set(combination)) == len(combination) for combination in combinations)
+        if len(names) * lines.len() > _MOST_MEMBER_CELLS:
+            raise TooManyMembers(len(names), lines.len())
+        pointers = ", ".join(_literal(_pointer(name)) for name in names)
+        values = f"json_extract_string(line, [{pointers}])" if names else "NULL::VARCHAR[]"
         found = pl.DataFrame(
             ArrowStream(
                 self._connection.sql(
-                    f"SELECT nth, line IS NOT NULL AS is_object, {values} AS v FROM objects ORDER BY nth"
+                    f"""SELECT line IS NOT NULL AS is_object,
+                        {"line IS NOT NULL" if all_clear else "len(list_distinct(names)) = len(names)"} AS is_clear,
+                        {values} AS v FROM objects ORDER BY nth"""
                 )
             )
         )
-        return found.select("is_object", *(pl.col("v").list.get(i).alias(name) for i, name in enumerate(names)))
+        return found.select(
+            "is_object", "is_clear", *(pl.col("v").list.get(i).alias(wire_name(name)) for i, name in enumerate(names))
+        )
 
     def _each_once(self, cells: pl.Series, sql: str) -> pl.Series:
         """Decode each distinct cell once: short cells repeat so often that looking them up costs less."""
@@ -140,5 +162,6 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _escaped(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"')
+def _pointer(name: str) -> str:
+    """The JSON Pointer (RFC 6901) of a member: it takes any name, where a path has signs of its own."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")

@@ -67,6 +67,9 @@ def _fields(of: str, members: tuple[Member, ...]) -> Iterator[tuple[str, str]]:
                 yield member.name + suffix, field
         elif member.kind is Kind.OBJECTS:
             yield member.name, _list(f"{of}.v{nth}", member.members, of=f"{of}i")
+        elif member.kind is Kind.NUMBER:
+            # Text such as "nan" and numbers such as 1e999 become a DOUBLE that no sum survives.
+            yield member.name, f"CASE WHEN isfinite({of}.v{nth}) THEN {of}.v{nth} END"
         else:
             yield member.name, f"{of}.v{nth}"
 

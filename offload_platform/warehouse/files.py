@@ -27,6 +27,7 @@ CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 _log = logging.getLogger(__name__)
 
+_OF_OTHERS = 0o077
 # What DuckDB says of an entry that does not fit its checksum, and of a log that does not even begin.
 _DAMAGED_LOG = re.compile(r"Corrupt WAL file: .*?at byte position (\d+)|Invalid WAL entry type")
 _FAILED = ".failed"
@@ -121,6 +122,13 @@ class WarehouseFiles:
         """The privacy tiers, a folder for each, and their report."""
         return self.root / "privacy"
 
+    def open_to_others(self) -> list[Path]:
+        """Folders that other users of the machine can enter, the published file's left out: it is for analysts."""
+        private = (self.build.parent, self.staging, self.dagster_home, self.erasures, self.exports, self.privacy)
+        if not _is_open(self.root):
+            return []
+        return [folder for folder in private if _is_open(folder)]
+
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
         """A new folder for one staged delivery, removed afterwards; what others have left behind is removed too.
@@ -206,6 +214,10 @@ class WarehouseFiles:
         self.build.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.build.with_suffix(".lock"), poll_interval=0.02):
             yield
+
+
+def _is_open(folder: Path) -> bool:
+    return folder.exists() and bool(folder.stat().st_mode & _OF_OTHERS)
 
 
 def _lock_of(folder: Path) -> Path:

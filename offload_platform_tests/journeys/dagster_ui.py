@@ -47,6 +47,11 @@ class DagsterUi:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The process of the command."""
+        return self._process.pid
+
     def wait_until_up(self) -> None:
         """Wait for the web server and the definitions; fails with the end of the log."""
         end = time.monotonic() + _SECONDS_TO_START

@@ -7,7 +7,7 @@ from offload_platform.quality.json_cells import JsonCells
 
 def parsed(content: bytes) -> tuple[list[dict[str, object]], list[tuple[object, ...]], int, tuple[str, ...]]:
     with JsonCells() as json_cells:
-        records, columns = parse(Block(content, 1), json_cells)
+        records, columns = parse(Block(content, 1), json_cells, "part")
     assert records.lines == Block(content, 1).lines
     return records.rows.to_dicts(), records.rejected.rows(), records.blank, columns
 

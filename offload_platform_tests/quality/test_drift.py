@@ -74,3 +74,15 @@ def test_misfits_are_added_up() -> None:
     assert counter.found() == [
         Drift(DriftKind.MISFIT, "hashome", "text that does not fit the column's type, kept in extra", 5)
     ]
+
+
+def test_of_countless_new_values_the_first_are_told_and_the_others_are_counted() -> None:
+    counter = DriftCounter(CONTRACTS["segments"])
+    for first in (0, 800):
+        values = [f"new {n}" for n in range(first, first + 800)] + ["x" * 10_000_000]
+        counter.count(pl.DataFrame({"segment_id": values}), {})
+    found = {d.detail: d.rows for d in counter.found()}
+    assert len(found) == 1001
+    assert found["x" * 200 + "…"] == 2
+    assert found["others, after 1,000 that are told"] == 1600 - 999
+    assert sum(rows or 0 for rows in found.values()) == 1602

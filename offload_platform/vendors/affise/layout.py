@@ -19,8 +19,10 @@ TYPES = ("clicks", "conversions")
 
 _BELOW_A_DIRECTORY = re.compile(
     r"(?P<year>20\d{2})/(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?:[^/]+/)?"
-    r"(?P<name>20\d{2}-\d{1,2}-\d{1,2}-\d{1,2}-\d{1,2})(?:[-_.](?P<suffix>[0-9A-Za-z_-]+))??\.(?:csv|csv\.gz|gz)"
+    r"(?P<name>20\d{2}-\d{1,2}-\d{1,2}-\d{1,2}-\d{1,2})(?:[-_.](?P<suffix>[0-9A-Za-z_-]+))??\.(?:csv|csv\.gz|gz)",
+    re.ASCII,
 )
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:\._|\.DS_Store$|[^/]*\.crc$|[^/]*\.tmp$)")
 _A_DAY = timedelta(days=1)
 
@@ -80,7 +82,7 @@ class AffiseLayout(Layout):
                 app_id=None,
                 offload_type=offload_type,
                 role=Role.PART,
-                position=(int(suffix) if suffix.isdecimal() else 0, 0),
+                position=(int(suffix) if _NUMBER.fullmatch(suffix) else 0, 0),
             )
         return None
 

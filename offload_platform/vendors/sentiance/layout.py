@@ -21,12 +21,15 @@ LIFESTYLE_TYPES = ("stationaries", "transports", "moments", "segments", "attribu
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _LIFESTYLE_FOLDER = re.compile(
-    r"(?P<month>\d{2})_(?P<day>\d{2})_(?P<year>20\d{2})_(?P<hour>\d{2})_(?P<minute>\d{2})_(?P<second>\d{2})_(?P<ms>\d{3})"
+    r"(?P<month>\d{2})_(?P<day>\d{2})_(?P<year>20\d{2})_(?P<hour>\d{2})_(?P<minute>\d{2})_(?P<second>\d{2})_(?P<ms>\d{3})",
+    re.ASCII,
 )
-_DRIVING_FOLDER = re.compile(rf"(?P<year>20\d{{2}})_(?P<month>\d{{2}})_(?P<day>\d{{2}})_{_UUID}")
+_DRIVING_FOLDER = re.compile(rf"(?P<year>20\d{{2}})_(?P<month>\d{{2}})_(?P<day>\d{{2}})_{_UUID}", re.ASCII)
 _APP_ID = re.compile(r"[0-9a-f]{24}")
 _TYPE_FOLDER = re.compile(r"(?P<type>[a-z_]+(?:\.[a-z_]+)?)\.(?P<app_id>[0-9a-f]{24})\.(?:csv|json)")
-_PART = re.compile(rf"part-(?P<number>\d{{5}})(?:-(?P<job>{_UUID})-c(?P<file>\d{{3}}))?(?:\.(?:csv|json))?(?:\.gz)?")
+_PART = re.compile(
+    rf"part-(?P<number>\d{{5}})(?:-(?P<job>{_UUID})-c(?P<file>\d{{3}}))?(?:\.(?:csv|json))?(?:\.gz)?", re.ASCII
+)
 _MAPPING_FILE = re.compile(r"(?:[^/]+/)*_mapping/(?:[0-9a-f]{24}/)?user_external\.csv(?:\.gz)?")
 _LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:__MACOSX/|\._|\.DS_Store$|_temporary/|_committed_|_started_|[^/]*\.crc$)")
 
