@@ -21,6 +21,7 @@ import atheris
 with atheris.instrument_imports(include=["offload_platform"]):
     from offload_platform.contracts.deliveries import Places, is_plain
     from offload_platform.landing import json_lines, records
+    from offload_platform.landing.decompress import NONE
     from offload_platform.landing.errors import UntrustedPart
     from offload_platform.landing.fingerprint import read_fingerprint
     from offload_platform.quality.json_cells import JsonCells
@@ -64,7 +65,7 @@ def json_records(data: bytes) -> None:
 def header(data: bytes) -> None:
     """Any beginning of a part is understood or refused."""
     with suppress(UntrustedPart):
-        read_fingerprint(iter([data]), "part.csv", SEGMENTS, compressed=False)
+        read_fingerprint(iter([data]), "part.csv", SEGMENTS, compression=NONE)
 
 
 def layout(data: bytes) -> None:

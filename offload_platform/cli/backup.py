@@ -10,7 +10,7 @@ from offload_platform.cli.app import PROBLEM_EXIT, FeedsOption, app, settings_of
 from offload_platform.cli.console import stderr, stdout
 from offload_platform.settings import SettingsError
 
-_EXPORTS = ".exports.tar"
+_EXPORTS = ".exports.zip"
 
 ProfileOption = Annotated[
     str | None, typer.Option("--profile", help="AWS profile of an s3:// place. Default: the environment's credentials.")
@@ -31,7 +31,7 @@ def backup(
 ) -> None:
     """Copy the build file: rows, history, ledger. Loads wait to commit while it is copied.
 
-    Where there are exports, what they have sent and up to where is written beside it (.exports.tar); a manifest with
+    Where there are exports, what they have sent and up to where is written beside it (.exports.zip); a manifest with
     checksums (.manifest.json) is written last.
     """
     from offload_platform.exports.registry import Registry

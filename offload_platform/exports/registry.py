@@ -8,7 +8,7 @@ where are one row, and cannot contradict each other.
 
 import shutil
 import sqlite3
-import tarfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -258,7 +258,7 @@ class Registry:
         return [Logged(datetime.fromisoformat(at), name, said) for at, name, said in found]
 
     def back_up(self, target: Path) -> int:
-        """Write all that is kept of exports to one tar file, which appears whole or not at all; returns its bytes.
+        """Write all that is kept of exports to one zip file, which appears whole or not at all; returns its bytes.
 
         Nothing is committed meanwhile, so files and rows belong together.
         """
@@ -269,10 +269,10 @@ class Registry:
                 with closing(sqlite3.connect(copy)) as other, closing(self._open()) as reader:
                     reader.backup(other)
                 named = self._named(connection)
-                with tarfile.open(aside, "w") as archive:
-                    archive.add(copy, self._file.name)
+                with zipfile.ZipFile(aside, "w") as archive:
+                    archive.write(copy, self._file.name)
                     for file in named:
-                        archive.add(file, file.relative_to(self.folder).as_posix())
+                        archive.write(file, file.relative_to(self.folder).as_posix())
             flush(aside)
             aside.replace(target)
         finally:
@@ -286,8 +286,8 @@ class Registry:
         if aside.exists():
             shutil.rmtree(aside)
         aside.mkdir(mode=0o700, parents=True)
-        with tarfile.open(archive) as files:
-            files.extractall(aside, filter="data")
+        with zipfile.ZipFile(archive) as files:
+            files.extractall(aside)
         if self.folder.exists():
             shutil.rmtree(self.folder)
         aside.rename(self.folder)

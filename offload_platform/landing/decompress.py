@@ -38,11 +38,6 @@ def compression_of(path: Path) -> str:
     return ZIP if begin in ZIP_MAGICS else NONE
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether a file begins like gzip."""
-    return compression_of(path) == GZIP
-
-
 def chunks(path: Path, key: str) -> Iterator[bytes]:
     """Decompressed bytes in chunks of at most 4 MB, to the end of the last gzip member; plain files as they are.
 

@@ -22,6 +22,7 @@ from offload_platform.warehouse.ops import OF_TYPE
 from offload_platform.warehouse.sql import quoted
 from offload_platform.warehouse.views import delivered_view
 
+_ROWS_PER_BUCKET = 1_000_000
 _EXAMPLES = 5
 _PLACES_OF_AN_EXAMPLE = 10
 _MINUTES_OF_A_DAY = 1440
@@ -302,20 +303,26 @@ def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repe
         f"to_json({quoted(c.name)})" if c.dtype.is_nested() else quoted(c.name)
         for c in replaced.contract.columns.values()
     )
+    [(size,)] = connection.execute(f"SELECT count(*) FROM {table} WHERE {_IN_SLICE}", _slice(replaced)).fetchall()
+    buckets = 1 + size // _ROWS_PER_BUCKET
+    connection.execute("CREATE OR REPLACE TEMP TABLE suspects (key_hash UBIGINT)")
+    for bucket in range(buckets):
+        connection.execute(
+            f"INSERT INTO suspects SELECT hash({key}) AS key_hash FROM {table} WHERE {_IN_SLICE} "
+            f"AND hash({key}) % {buckets} = {bucket} GROUP BY ALL HAVING count(*) > 1",
+            _slice(replaced),
+        )
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE repeated AS
-        WITH suspects AS (
-            SELECT hash({key}) AS key_hash FROM {table} WHERE {_IN_SLICE} GROUP BY ALL HAVING count(*) > 1
-        ),
-        contents AS (
+        WITH contents AS (
             SELECT row({key}) AS key, hash({content}) AS content, count(*) AS n, min(line) AS first_line
             FROM {table} SEMI JOIN suspects ON hash({key}) = key_hash WHERE {_IN_SLICE} GROUP BY ALL
         )
         SELECT key, sum(n)::BIGINT AS key_rows, count(*) AS key_contents, min(first_line) AS first_line
         FROM contents GROUP BY key HAVING sum(n) > 1
         """,
-        [*_slice(replaced), *_slice(replaced)],
+        _slice(replaced),
     )
     [(rows, contradictions)] = connection.execute(
         "SELECT coalesce(sum(key_rows - 1), 0)::BIGINT, coalesce(sum(key_contents - 1), 0)::BIGINT FROM repeated"
@@ -333,6 +340,7 @@ def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repe
             _slice(replaced),
         ).fetchall()
     connection.execute("DROP TABLE repeated")
+    connection.execute("DROP TABLE suspects")
     return Repeats(
         copies=rows - contradictions,
         contradictions=contradictions,

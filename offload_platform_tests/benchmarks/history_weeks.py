@@ -229,6 +229,11 @@ def main() -> None:
         weeks = list(
             track(measure_weeks(simulation, Path(folder)), "weeks", simulation.snapshots, console=Console(stderr=True))
         )
+        # Before the comparison, so that nothing which happens there takes a year of figures with it.
+        if asked.json:
+            asked.json.write_text(json.dumps([asdict(week) for week in weeks], indent=1), encoding="utf-8")
+        if asked.plot:
+            asked.plot.write_text(plot(weeks), encoding="utf-8")
         differences = [] if asked.without_truth else list(differing_types(simulation, Path(folder)))
     table = Table(box=None, header_style="dim")
     for header in (
@@ -245,10 +250,6 @@ def main() -> None:
             )
     console = Console(width=120)
     console.print(table)
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(week) for week in weeks], indent=1), encoding="utf-8")
-    if asked.plot:
-        asked.plot.write_text(plot(weeks), encoding="utf-8")
     if not asked.without_truth:
         console.print(*differences or ["The tables are those of one snapshot of all that time."], sep="\n")
     sys.exit(1 if differences else 0)

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import shutil
-import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -444,12 +444,12 @@ def test_a_backup_holds_what_was_sent_and_what_waits(journey: Journey, tmp_path:
         journey.offload("export", "run", "labels")
     out = tmp_path / "safe.duckdb"
     said = journey.offload("backup", out)
-    archive = tmp_path / "safe.duckdb.exports.tar"
+    archive = tmp_path / "safe.duckdb.exports.zip"
     assert f"Written: {archive}" in said.out
     folder = journey.registry.folder
     folder.rename(tmp_path / "lost")
-    with tarfile.open(archive) as kept:
-        kept.extractall(folder, filter="data")
+    with zipfile.ZipFile(archive) as kept:
+        kept.extractall(folder)
     assert journey.offload("export", "run", "labels").code == 0
     assert [len(rows) for rows in journey.objects().values()] == [1, 0]
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from offload_platform.contracts.nested import Kind, Member, ObjectsCell
 from offload_platform.landing import decompress, fingerprint, records, staging
+from offload_platform.landing.decompress import NONE
 from offload_platform.landing.errors import LandingError, UntrustedPart
 from offload_platform.landing.fingerprint import read_fingerprint
 from offload_platform.landing.json_lines import parse as parse_json
@@ -273,7 +274,7 @@ def test_any_beginning_has_a_fingerprint_or_is_refused(content: bytes, key: str,
     columns = ("user_id", "metadata_user_id", "segment_id") if named else ()
     try:
         found, rest = read_fingerprint(
-            iter([content] if content else []), key, contract_of("segments"), compressed=False, columns=columns
+            iter([content] if content else []), key, contract_of("segments"), compression=NONE, columns=columns
         )
     except UntrustedPart as error:
         said = str(error)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from offload_platform.contracts.deliveries import Delivery
 from offload_platform.settings import Feed
+from offload_platform.warehouse import measures
 from offload_platform.warehouse.commit import Partition
 from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
 from offload_platform.warehouse.measures import Coverage, Lags, Measures, links_of, measure
@@ -135,7 +136,11 @@ def test_nothing_and_an_empty_list_are_not_the_same_content(build: Build, other:
     assert (repeats.copies, repeats.contradictions) == ((1, 0) if other is None else (0, 1))
 
 
-def test_five_keys_are_shown_and_contradictions_before_copies(build: Build) -> None:
+@pytest.mark.parametrize("rows_at_once", [1, 5, 1_000_000])
+def test_five_keys_are_shown_and_contradictions_before_copies(
+    build: Build, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(measures, "_ROWS_PER_BUCKET", rows_at_once)
     drives = [{"user_id": user, "start_at": DAY, "mode": "car"} for user in "abcdefg" for _ in range(2)]
     drives[-1]["mode"] = "bus"
     build.deliver("driving_events_realtime", drives)
