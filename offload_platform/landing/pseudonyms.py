@@ -44,6 +44,7 @@ def key_from_environment(concerned: str, next_step: str) -> PseudonymKey:
     if len(secret) < SHORTEST_KEY:
         found = f"has {len(secret)} characters" if secret else "is not set"
         raise PseudonymKeyError(
-            f"{concerned}{KEY_VARIABLE} {found}; the key of the pseudonyms has at least {SHORTEST_KEY}. {next_step}"
+            f"{concerned}{KEY_VARIABLE} {found}; the key of the pseudonyms has at least {SHORTEST_KEY} characters. "
+            f"{next_step}"
         )
     return PseudonymKey(secret.encode())

@@ -100,8 +100,9 @@ def key_from_environment() -> ErasureKey:
     if len(secret) < SHORTEST_KEY:
         found = f"has {len(secret)} characters" if secret else "is not set"
         raise ErasureKeyError(
-            f"{KEY_VARIABLE} {found}; the key of the erasures has at least {SHORTEST_KEY}. Set it to the key that the "
-            "first erasure was made with; before the first one, make a key (openssl rand -hex 32) and keep it safe."
+            f"{KEY_VARIABLE} {found}; the key of the erasures has at least {SHORTEST_KEY} characters. Set it to the "
+            "key that the first erasure was made with; before the first one, make a key (openssl rand -hex 32) and "
+            "keep it safe."
         )
     return ErasureKey(secret.encode())
 
