@@ -1,11 +1,14 @@
 """What a delivery is, and what a vendor's layout must be able to say about the objects below a feed's root."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from hashlib import sha256
 from typing import Protocol
+
+_LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:\._|\.DS_Store$|[^/]*\.crc$|[^/]*\.tmp$)")
 
 
 def is_plain(key: str) -> bool:
@@ -160,9 +163,11 @@ class Layout(Protocol):
 
     def ignores(self, key: str) -> bool:
         """Whether a key is a by-product of tools (checksum files, archive leftovers) that holds no data."""
+        return _LEFT_BY_TOOLS.search(key) is not None
 
     def check_app_id(self, app_id: str | None) -> str | None:
-        """Say what is wrong with an app id, or None."""
+        """Say what is wrong with an app id, or None; by default there are none."""
+        return None if app_id is None else "this vendor has no app ids; leave it out"
 
     def at(self, places: Places) -> "Layout":  # noqa: ARG002 (for vendors that leave nothing to the client)
         """The layout of a feed that says this of its places."""

@@ -7,14 +7,13 @@ never finished.
 import filecmp
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 from pydantic import BaseModel, ValidationError
 
-from offload_platform.warehouse.files import WarehouseFiles, prepare
+from offload_platform.warehouse.files import WarehouseFiles, Writing, prepare
 from offload_platform.warehouse.publish import count_rows, flush
 from offload_platform.warehouse.receipts import write_receipts
 from offload_platform.warehouse.safes import Safe, sha256_of
@@ -22,8 +21,6 @@ from offload_platform.warehouse.sql import fetched
 
 MANIFEST = ".manifest.json"
 """What the name of a backup's manifest has after that of its file."""
-
-Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
 class BackupFailed(Exception):

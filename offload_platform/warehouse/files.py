@@ -6,8 +6,8 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage, rmtree
@@ -24,6 +24,9 @@ CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 2,
 }
 """DuckDB 1.5 can open what is written (storage version), and a load stays small beside its neighbours."""
+
+Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+"""Opens the build file as its one writer."""
 
 _log = logging.getLogger(__name__)
 

@@ -1,11 +1,8 @@
 """Loads one partition: list, choose the delivery that counts, stage it, strike who is erased, replace the partition."""
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-
-import duckdb
 
 from offload_platform.contracts.contract import Content
 from offload_platform.contracts.deliveries import Delivery, combined
@@ -18,13 +15,11 @@ from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition, add_deliveries, replace_partition
-from offload_platform.warehouse.files import WarehouseFiles, troubles_explained
+from offload_platform.warehouse.files import WarehouseFiles, Writing, troubles_explained
 from offload_platform.warehouse.ledger import not_loaded
 from offload_platform.warehouse.measures import Measures, PartAccount, measure
 from offload_platform.warehouse.pseudonyms import check_key
 from offload_platform.warehouse.strike import strike
-
-Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 _LISTINGS_AT_MOST = 4
 

@@ -5,7 +5,6 @@ again, value by value, and every block of both files.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -23,7 +22,7 @@ from offload_platform.landing.store import DeliveryStore
 from offload_platform.quality.arrow import ArrowStream
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
-from offload_platform.warehouse.files import WarehouseFiles
+from offload_platform.warehouse.files import WarehouseFiles, Writing
 from offload_platform.warehouse.ledger import has_ledger
 from offload_platform.warehouse.ops import OF_TYPE, OPS_TABLES
 from offload_platform.warehouse.presence import PRESENCE, presence_sql
@@ -32,8 +31,6 @@ from offload_platform.warehouse.sql import fetched, literal, quoted
 from offload_platform.warehouse.storage import content_hash, rows_table, sightings_table, versions_table
 from offload_platform.warehouse.strike import strike
 from offload_platform.warehouse.views import has_views
-
-Writing = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 _LOAD_AGAIN = "Materialise the partition again (in the UI), or restore a backup: offload restore."
 _PUBLISH = "Publish again: offload run, or materialise published_file."

@@ -23,7 +23,7 @@ from offload_platform.landing.store import DeliveryStore
 from offload_platform.landing.watch import Memory, look
 from offload_platform.settings import Feed
 from offload_platform.simulator.object_store import REGION, ObjectStoreServer
-from offload_platform.vendors import vendor_named
+from offload_platform.vendors import vendor_named, vendor_names
 
 from ..conftest import CLIENT_PROFILE, VendorFolder, contract_of
 
@@ -191,7 +191,7 @@ def test_one_odd_name_in_a_folder_keeps_nothing_from_being_loaded(
 # Names of all vendors
 
 PLACES = Places({"clicks": "clicks", "conversions": "in/conversions"}, UTC)
-LAYOUTS = [vendor_named(name).layout.at(PLACES) for name in ("sentiance", "affise")]
+LAYOUTS = [vendor_named(name).layout.at(PLACES) for name in vendor_names()]
 steps = st.sampled_from(
     [
         *("12_08_2018_15_05_54_499", "2018_12_07_9f01c2e1-1559-4f3f-af33-0551a754ba4d", "02_30_2019_15_05_54_499"),
@@ -213,6 +213,11 @@ steps = st.sampled_from(
             "١٢_٠٨_٢٠١٨_١٥_٠٥_٥٤_٤٩٩",
             "2026-12-31-24-60.csv",
             "part-٠٠٠٠٠.gz",
+            "MESSAGE",
+            "202612",
+            "MESSAGE_20261231T235959Z.txt.zip",
+            "MESSAGE_20261231T235960Z.txt",
+            "MESSAGE_٢٠٢٦١٢٣١.csv",
         ),
     ]
 )
@@ -222,6 +227,7 @@ GOOD_KEYS = [
     "x/_mapping/user_external.csv",
     "clicks/2026/12/31/2026-12-31-23-59.csv.gz",
     "in/conversions/2026/12/31/x/2026-12-31-23-59_2.csv",
+    "MESSAGE/202612/MESSAGE_20261231T235959Z.txt.zip",
 ]
 
 

@@ -23,7 +23,6 @@ _BELOW_A_DIRECTORY = re.compile(
     re.ASCII,
 )
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:\._|\.DS_Store$|[^/]*\.crc$|[^/]*\.tmp$)")
 _A_DAY = timedelta(days=1)
 
 
@@ -85,14 +84,6 @@ class AffiseLayout(Layout):
                 position=(int(suffix) if _NUMBER.fullmatch(suffix) else 0, 0),
             )
         return None
-
-    def ignores(self, key: str) -> bool:
-        """Leftovers of tools."""
-        return _LEFT_BY_TOOLS.search(key) is not None
-
-    def check_app_id(self, app_id: str | None) -> str | None:
-        """There are none."""
-        return None if app_id is None else "this vendor has no app ids; leave it out"
 
     def folder(self, name: str) -> tuple[str, datetime | None]:  # noqa: ARG002 (the days lie deeper)
         """A folder at the top holds all days of a stream."""

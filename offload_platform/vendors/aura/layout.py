@@ -20,12 +20,13 @@ ALL_TYPES = (*TYPES, "extended_message", "groot_message")
 
 _FILE = re.compile(
     r"(?P<entity>[A-Z_]+|[a-z_]+)/(?P<month>20\d{4})/(?P<name>[^/]+)\.(?:txt|csv)(?:\.zip|\.gz)?",
+    re.ASCII,
 )
 _MOMENT = re.compile(
     r"(?<!\d)(?P<year>20\d{2})(?P<dash>-?)(?P<month>\d{2})(?P=dash)(?P<day>\d{2})"
-    r"(?:[T_-](?P<hour>\d{2})(?P<colon>[-:]?)(?P<minute>\d{2})(?:(?P=colon)(?P<second>\d{2}))?Z?)?(?!\d)"
+    r"(?:[T_-](?P<hour>\d{2})(?P<colon>[-:]?)(?P<minute>\d{2})(?:(?P=colon)(?P<second>\d{2}))?Z?)?(?!\d)",
+    re.ASCII,
 )
-_LEFT_BY_TOOLS = re.compile(r"(?:^|/)(?:\._|\.DS_Store$|[^/]*\.crc$|[^/]*\.tmp$)")
 
 
 class AuraLayout(Layout):
@@ -52,14 +53,6 @@ class AuraLayout(Layout):
             offload_type=offload_type,
             role=Role.PART,
         )
-
-    def ignores(self, key: str) -> bool:
-        """Leftovers of tools."""
-        return _LEFT_BY_TOOLS.search(key) is not None
-
-    def check_app_id(self, app_id: str | None) -> str | None:
-        """There are none."""
-        return None if app_id is None else "this vendor has no app ids; leave it out"
 
     def folder(self, name: str) -> tuple[str, datetime | None]:  # noqa: ARG002 (the months lie deeper)
         """A folder at the top holds all months of an entity."""
