@@ -44,7 +44,7 @@ test: $(READY) $(DASHBOARD_READY)  ## Lint, type check, validate the definitions
 	$(BIN)/ruff format --check .
 	$(DASHBOARD)/bin/mypy
 	OFFLOAD_FEEDS=feeds.example.yaml $(BIN)/dagster definitions validate --workspace workspace.yaml --log-level warning
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(DASHBOARD)/bin/pytest offload_platform_tests/dashboard
 
 audit: $(READY)  ## Ask PyPI for known vulnerabilities of the packages in the lock

@@ -9,6 +9,7 @@ is not loaded exactly.
 """
 
 import argparse
+import contextlib
 import gzip
 import json
 import os
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import duckdb
 import obstore
+import psutil
 import yaml
 from obstore.store import S3Store
 from rich.console import Console
@@ -34,7 +36,7 @@ from offload_platform.settings import Settings, read_settings
 from offload_platform.simulator.object_store import ObjectStoreServer
 from offload_platform.warehouse.files import WarehouseFiles
 
-from ..journeys.services import SERVICES, Services, wait_until
+from ..journeys.services import Services, wait_until
 
 APP_ID = "5a689ab0e97b960500002109"
 FIRST_DAY = date(2026, 1, 1)
@@ -42,6 +44,7 @@ USERS = 20
 _PROFILE = "soak"
 _JOB = "0b4f3c1e-7a52-4c9b-9d3e-2f6a8c1d5e70"
 _BATCH_SECONDS = 1800.0
+_FORKED = "--multiprocessing-fork"
 _FLAT: dict[str, float] = {
     "processes": 0.0,
     "memory_mb": 0.25,
@@ -88,7 +91,7 @@ def soak(folder: Path, days: int, batch: int) -> Iterator[Sample]:
             wait_until(lambda now=delivered: _published_days(files) == now, services.logs, seconds=_BATCH_SECONDS)
             wait_until(lambda: not {"QUEUED", "STARTING", "STARTED"} & set(services.statuses()), services.logs)
             assert set(services.statuses()) == {"SUCCESS"}, services.logs()
-            wait_until(lambda: len(services.processes()) == len(SERVICES), lambda: _told(services))
+            wait_until(lambda: not any(map(_is_of_a_run, services.processes())), lambda: _told(services))
             with open_instance(files) as instance:
                 tidy(settings, instance, datetime.now(UTC) + timedelta(days=(settings.retention.log_days or 0) + 1))
             yield _sample(delivered, services, files, home)
@@ -165,6 +168,13 @@ def _sample(days: int, services: Services, files: WarehouseFiles, home: Path) ->
         _megabytes(files.build),
         _megabytes(files.published),
     )
+
+
+def _is_of_a_run(process: psutil.Process) -> bool:
+    """Whether a process is that of a run, which ends a little later than the run does."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return _FORKED in process.cmdline()
+    return False
 
 
 def _told(services: Services) -> str:
