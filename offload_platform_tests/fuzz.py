@@ -26,16 +26,16 @@ with atheris.instrument_imports(include=["offload_platform"]):
     from offload_platform.landing.fingerprint import read_fingerprint
     from offload_platform.quality.json_cells import JsonCells
     from offload_platform.settings import SettingsError, read_settings
-    from offload_platform.vendors import vendor_named
+    from offload_platform.vendors import vendor_named, vendor_names
 
-    VENDORS = [vendor_named(name) for name in ("sentiance", "affise")]
+    VENDORS = {name: vendor_named(name) for name in vendor_names()}
 
 from offload_platform_tests.landing.test_hostile_parts import agrees, strict
 
 CELLS = JsonCells()
-SEGMENTS = VENDORS[0].contracts["segments"]
+SEGMENTS = VENDORS["sentiance"].contracts["segments"]
 PLACES = Places({"clicks": "clicks", "conversions": "in/conversions"}, UTC)
-LAYOUTS = [vendor.layout.at(PLACES) for vendor in VENDORS]
+LAYOUTS = [vendor.layout.at(PLACES) for vendor in VENDORS.values()]
 FILE = Path(tempfile.mkdtemp()) / "feeds.yaml"
 
 
@@ -92,6 +92,7 @@ SEEDS = {
     "layout": [
         b"12_08_2018_15_05_54_499/5a689ab0e97b960500002109/moments.5a689ab0e97b960500002109.csv/part-00000.gz",
         b"clicks/2026/03/1/2026-03-01-10-15_2.csv.gz",
+        b"MESSAGE/202603/messages_2026-03-01T10-15.txt.gz",
     ],
     "settings": [(Path(__file__).parents[1] / "feeds.example.yaml").read_bytes()],
 }

@@ -42,6 +42,6 @@ def decide(
     with opened as instance, stderr.status("Merging and publishing …"):
         publishing_error = publish_now(settings, instance)
     if publishing_error:
-        stdout.print(f"[red]not published:[/red] {escape(publishing_error)}", soft_wrap=True)
+        stdout.print(f"[red]{escape(publishing_error)}[/red]", soft_wrap=True)
         raise typer.Exit(PROBLEM_EXIT)
     stdout.print(f"{feed} {offload_type} {day:%Y-%m-%d} is {decision.value}, and the published file follows it.")

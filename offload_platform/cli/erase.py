@@ -46,6 +46,8 @@ def erase(
         raise SettingsError(f"{files.build} is not there yet. Next: offload run")
     if dry_run:
         _show(preview(settings, request), "would go")
+        if settings.privacy or any(feed.listening for feed in settings.feeds):
+            stdout.print("Not counted: rows of privacy tiers, and of what is made of an assistant's logs. They go too.")
         return None
     key = key_from_environment()
     with open_instance(files, capture_output=False) as instance, stderr.status("Erasing …"):

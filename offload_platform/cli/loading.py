@@ -180,7 +180,7 @@ def show_loads(
         stdout.print(f"Nothing new: {plan.up_to_date} partitions are up to date.")
     show_remarks(plan)
     if publishing_error:
-        stdout.print(f"[red]not published:[/red] {escape(publishing_error)}", soft_wrap=True)
+        stdout.print(f"[red]{escape(publishing_error)}[/red]", soft_wrap=True)
     elif published_file(settings).exists():
         stdout.print(f"Published: {published_file(settings)}", soft_wrap=True)
     else:

@@ -191,7 +191,8 @@ def publish_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
         KeyboardInterrupt: it was interrupted; the old files stand.
     """
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    return _error_of(_materialise(job, instance, [PUBLISHED_KEY])) or protect_now(settings, instance)
+    wrong = _error_of(_materialise(job, instance, [PUBLISHED_KEY]))
+    return f"not published: {wrong}" if wrong else protect_now(settings, instance)
 
 
 def protect_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:

@@ -39,7 +39,11 @@ class Merged:
 
 
 def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> list[Merged]:
-    """Bring the history of every offload type to what is loaded; each in a transaction of its own.
+    """Bring the history of every offload type to what is loaded.
+
+    What is worked out is kept bucket by bucket: in one transaction, nothing that the work leaves behind would go before
+    its end. What an interrupted merge has left half done, the next works out again: deliveries stay unmerged until all
+    is done, and the versions follow from the deliveries alone.
 
     `feeds` say from when on a delivery takes back so much that it is held; the usual limits hold for others.
     """
@@ -64,20 +68,19 @@ def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> 
     merged = []
     for feed, vendor, offload_type, first, last, deliveries, has_lost_rows in waiting:
         contract = vendor_named(vendor).contracts[offload_type]
-        with transaction(connection):
-            held: list[datetime] = []
-            if has_views(connection, contract):
-                thresholds = limits[feed](offload_type) if feed in limits else CheckThresholds()
-                held = judged_from(connection, feed, contract, first)
-                for stamp in held:
-                    note_unmerged(connection, feed, contract, stamp)
-                one = Versions(connection, feed, contract, min([first, *held]), has_lost_rows)
-                _merge_all_but_suspects(one, thresholds.withdrawals)
-                merged.append(Merged(feed, offload_type, first, last, deliveries, one.begun()))
-            connection.execute(
-                "DELETE FROM store.unmerged WHERE feed = ? AND vendor = ? AND offload_type = ? AND delivery_stamp >= ?",
-                [feed, vendor, offload_type, min([first, *held])],
-            )
+        held: list[datetime] = []
+        if has_views(connection, contract):
+            thresholds = limits[feed](offload_type) if feed in limits else CheckThresholds()
+            held = judged_from(connection, feed, contract, first)
+            for stamp in held:
+                note_unmerged(connection, feed, contract, stamp)
+            one = Versions(connection, feed, contract, min([first, *held]), has_lost_rows)
+            _merge_all_but_suspects(one, thresholds.withdrawals)
+            merged.append(Merged(feed, offload_type, first, last, deliveries, one.begun()))
+        connection.execute(
+            "DELETE FROM store.unmerged WHERE feed = ? AND vendor = ? AND offload_type = ? AND delivery_stamp >= ?",
+            [feed, vendor, offload_type, min([first, *held])],
+        )
     return merged
 
 
@@ -115,7 +118,8 @@ def _merge_all_but_suspects(one: Versions, limit: WithdrawalThreshold) -> None:
             one.work_out(rejected | held.keys())
         else:
             held[stamp] = withdrawals
-    write_down(one.connection, one.feed, one.contract, one.first, held, confirmed)
+    with transaction(one.connection):
+        write_down(one.connection, one.feed, one.contract, one.first, held, confirmed)
 
 
 def _first_suspect(

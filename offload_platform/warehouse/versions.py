@@ -20,6 +20,7 @@ from offload_platform.contracts.contract import Content, Contract
 from offload_platform.warehouse.ops import OF_TYPE
 from offload_platform.warehouse.sql import fetched, quoted
 from offload_platform.warehouse.storage import forget_rows, rows_table, sightings_table, versions_table
+from offload_platform.warehouse.transactions import transaction
 
 _INSTANT = timedelta(microseconds=1)
 _ROWS_PER_BUCKET = 250_000
@@ -46,11 +47,13 @@ class Versions:
         buckets = 1 + self._size() // _ROWS_PER_BUCKET
         for bucket in range(buckets):
             names += self._create(self._steps(f"hash(key_id) % {buckets} = {bucket}"))
-            self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
-            self._execute(f"INSERT INTO {versions} BY NAME FROM fresh")
+            with transaction(self.connection):
+                self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
+                self._execute(f"INSERT INTO {versions} BY NAME FROM fresh")
         if self.has_lost_rows:
             forget_rows(self.connection, self.feed, self.contract)
-        self._count_withdrawals()
+        with transaction(self.connection):
+            self._count_withdrawals()
         for name in dict.fromkeys(names):
             self._execute(f"DROP TABLE {name}")
 

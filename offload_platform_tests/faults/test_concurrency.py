@@ -20,7 +20,7 @@ from offload_platform.warehouse import publish as publishing
 from offload_platform.warehouse.files import WarehouseFiles
 
 DAYS = ("2018-12-08", "2018-12-15", "2018-12-22")
-PUBLISHES = 12
+PUBLISHES = 50
 Make = Callable[..., Any]
 
 
@@ -141,7 +141,7 @@ def test_analysts_read_on_while_the_file_is_published_again_and_again(
             assert analyst.stdout is not None
             assert analyst.stdout.readline() == "reads\n"
         for number in range(1, PUBLISHES + 1):
-            if number % 4 == 0:
+            if number % 10 == 0:
                 deliver(10 + number)
             publish()
             assert [file.name for file in warehouse.files.published.parent.iterdir()] == ["offloads.duckdb"]

@@ -9,8 +9,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from offload_platform.warehouse import versions as rule
 from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
 from offload_platform.warehouse.merge import merge
+from offload_platform.warehouse.versions import Versions
 
 from .by_hand import ByHand, at
 
@@ -252,3 +254,53 @@ def test_merging_again_changes_nothing(hand: ByHand) -> None:
     before = hand.connection.execute("SELECT *, rowid FROM store.transports_versions").fetchall()
     merge(hand.connection)
     assert hand.connection.execute("SELECT *, rowid FROM store.transports_versions").fetchall() == before
+
+
+def test_what_a_bucket_takes_is_given_back_before_the_next(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one transaction for all of them, temporary tables would fill memory and disk to its end."""
+    hand.deliver("stationaries", S1, [stay(f"{user:024x}", "03-05T18:00") for user in range(20_000)])
+    monkeypatch.setattr(rule, "_ROWS_PER_BUCKET", 500)
+    watching = hand.connection.cursor()
+    held: list[int] = []
+    execute = Versions._execute
+
+    def watched(self: Versions, sql: str) -> duckdb.DuckDBPyConnection:
+        if "TABLE candidates AS" in sql:
+            [(size,)] = watching.execute(
+                "SELECT sum(memory_usage_bytes + temporary_storage_bytes)::BIGINT FROM duckdb_memory() "
+                "WHERE tag = 'IN_MEMORY_TABLE'"
+            ).fetchall()
+            held.append(size)
+        return execute(self, sql)
+
+    monkeypatch.setattr(Versions, "_execute", watched)
+    merge(hand.connection)
+    assert len(held) == 41
+    assert held[-1] < 2 * held[1]
+
+
+def test_a_merge_that_was_interrupted_is_finished_by_the_next(hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some buckets are merged, the others are not: deliveries stay unmerged, and all is worked out again."""
+    users = [f"{user:024x}" for user in range(200)]
+    hand.deliver("stationaries", S1, [stay(user, "03-05T18:00") for user in users])
+    merge(hand.connection)
+    hand.deliver("stationaries", S2, [stay(user, "03-05T18:00", "03-06T08:00") for user in users[:150]])
+    hand.deliver("transports", S2, [trip(user, "03-06T08:00") for user in users])
+    monkeypatch.setattr(rule, "_ROWS_PER_BUCKET", 40)
+    execute, inserts = Versions._execute, iter(range(1_000))
+
+    def interrupted(self: Versions, sql: str) -> duckdb.DuckDBPyConnection:
+        if sql.startswith("INSERT INTO") and next(inserts) == 3:
+            raise KeyboardInterrupt
+        return execute(self, sql)
+
+    with monkeypatch.context() as until:
+        until.setattr(Versions, "_execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            merge(hand.connection)
+    ended = "count(*) FILTER (end_at IS NOT NULL)"
+    [(some,)] = hand.connection.execute(f"SELECT {ended} FROM sentiance.stationaries").fetchall()
+    assert 0 < some < 150
+    assert current(hand, "stationaries", f"count(*), {ended}") == [(150, 150)]
+    kinds = "SELECT change_kind, count(*) FROM history.stationaries GROUP BY ALL ORDER BY ALL"
+    assert hand.connection.execute(kinds).fetchall() == [("changed", 150), ("deleted", 50), ("new", 200)]
