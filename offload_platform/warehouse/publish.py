@@ -19,7 +19,7 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.settings import Feed
 from offload_platform.vendors import Vendor, vendor_named
 from offload_platform.warehouse.blank import contracts_of, write_blank
-from offload_platform.warehouse.files import WarehouseFiles, prepare
+from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
 from offload_platform.warehouse.holds import Held, held_deliveries
 from offload_platform.warehouse.merge import Merged, merge, too_old_to_merge
 from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
@@ -157,7 +157,8 @@ def _fill_history(connection: duckdb.DuckDBPyConnection, contract: Contract, bui
 def _verify(aside: Path, expected: dict[str, int], source: Path, what: str) -> None:
     next_step = "the published file is unchanged. Publish again; if it stays so, check the disk."
     try:
-        with duckdb.connect(aside, read_only=True) as copy:
+        # With the memory of a writer: what is read once is not to stay in memory.
+        with duckdb.connect(aside, read_only=True, config=dict(CONNECTION_CONFIG)) as copy:
             prepare(copy)
             counted = count_rows(copy)
             _read_all(copy, counted)

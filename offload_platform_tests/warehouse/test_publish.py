@@ -240,3 +240,21 @@ def test_what_does_not_hold_all_is_not_published(
     assert warehouse.files.published.read_bytes() == before
     assert os.listdir(warehouse.files.published.parent) == ["offloads.duckdb"]  # noqa: PTH208 (names alone)
     assert publish_now(warehouse).rows["history.segments"] == 3
+
+
+def test_what_was_written_is_read_with_the_memory_of_a_writer(
+    warehouse: Any, feed: Feed, partition: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB would else keep all that it reads, up to most of the machine's memory."""
+    warehouse.load(feed, partition("2018-12-08"))
+    count, limits = publishing.count_rows, []
+
+    def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+        limits.extend(connection.execute("SELECT current_setting('memory_limit')").fetchall())
+        return count(connection)
+
+    monkeypatch.setattr(publishing, "count_rows", counted)
+    with warehouse.writing() as connection:
+        [(own,)] = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+        publish(connection, warehouse.files)
+    assert limits == [(own,)]
