@@ -40,6 +40,7 @@ REPORT = Report(
         at_most(Head.LINKABILITY, "next trips of the same person", "trips", 0.31, 0.2),
         at_least(Head.INFERENCE, "km between guess and home, median", "stays, trips", 2.8, 2, Unit.KM),
         at_least(Head.UTILITY, "rows that tell origin or destination", "trips", 0.98, 0.95),
+        at_least(Head.UTILITY, "rows that are counted", "homes", 0, 0),
         Measure(Head.UTILITY, "rows that tell origin", "trips", 0.93),
         Measure(Head.CONTROL, "persons found by who knows 4 rows", "stays as delivered", 1.0),
     ),

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from offload_platform.dashboard.launch import APP, VARIABLE, Shown
 
+from ..benchmarks.pages import measured
 from .made import DAYS, FEED, REPORT, SECRET, write_beside, write_empty, write_published
 
 PAGES = sorted(file.stem for file in APP.with_name("screens").glob("*.py"))
@@ -137,3 +138,10 @@ def test_pages_are_of_one_file_while_new_ones_are_published(monkeypatch: pytest.
     assert publisher.returncode == 0
     assert len(seen) > 1
     assert shown(app.run())["People"] == str(4 * NEW_FILES), "the newest file is shown"
+
+
+def test_what_pages_cost_can_be_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    costs = measured(tmp_path, 100, 100)
+    assert set(costs) == set(PAGES)
+    assert all(cost["cpu"] > 0 for cost in costs.values())

@@ -3,8 +3,8 @@
 -- Messages of the period (UTC). A login is a new one each time that somebody logs in, and no person; medians are of sessions.
 WITH chosen AS (
     FROM $messages
-    WHERE (said_at AT TIME ZONE 'UTC')::DATE BETWEEN $first AND $last AND feed IN $feeds
-        AND channel IN $channels AND user_type IN $kinds
+    WHERE said_at >= $first::TIMESTAMP AT TIME ZONE 'UTC' AND said_at < ($last + 1)::TIMESTAMP AT TIME ZONE 'UTC'
+        AND feed IN $feeds AND channel IN $channels AND user_type IN $kinds
 ),
 sessions AS (SELECT DISTINCT session, session_messages, session_s FROM chosen WHERE session IS NOT NULL),
 counted AS (

@@ -4,8 +4,8 @@
 WITH counted AS (
     SELECT least(floor(score * 20), 19) / 20 AS at_least, count(*) AS messages, count(DISTINCT login) AS logins
     FROM $messages
-    WHERE (said_at AT TIME ZONE 'UTC')::DATE BETWEEN $first AND $last AND feed IN $feeds
-        AND channel IN $channels AND user_type IN $kinds
+    WHERE said_at >= $first::TIMESTAMP AT TIME ZONE 'UTC' AND said_at < ($last + 1)::TIMESTAMP AT TIME ZONE 'UTC'
+        AND feed IN $feeds AND channel IN $channels AND user_type IN $kinds
         AND score IS NOT NULL
     GROUP BY at_least
 )

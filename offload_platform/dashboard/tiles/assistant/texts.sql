@@ -4,11 +4,15 @@
 -- few logins have written is not shown: such texts are counted together.
 WITH found AS (
     SELECT lower(trim(text)) AS text, login, intent FROM $messages
-    WHERE (said_at AT TIME ZONE 'UTC')::DATE BETWEEN $first AND $last AND feed IN $feeds
-        AND channel IN $channels AND user_type IN $kinds
+    WHERE said_at >= $first::TIMESTAMP AT TIME ZONE 'UTC' AND said_at < ($last + 1)::TIMESTAMP AT TIME ZONE 'UTC'
+        AND feed IN $feeds AND channel IN $channels AND user_type IN $kinds
         AND contains(lower(text), lower($text))
 ),
-frequent AS (SELECT text FROM found GROUP BY text HAVING count(DISTINCT login) >= $smallest),
+-- Most texts are written once: they are left out before logins are counted.
+often AS (SELECT text FROM found GROUP BY text HAVING count(*) >= $smallest),
+frequent AS (
+    SELECT text FROM found SEMI JOIN often USING (text) GROUP BY text HAVING count(DISTINCT login) >= $smallest
+),
 counted AS (
     SELECT coalesce(f.text, '(texts of few logins)') AS text, count(*) AS messages, count(DISTINCT login) AS logins,
         CASE WHEN any_value(f.text) IS NOT NULL THEN mode(intent) END AS intent

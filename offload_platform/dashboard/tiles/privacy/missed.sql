@@ -7,9 +7,9 @@ SELECT head, "of", what, CASE
         WHEN unit = 'count' THEN format('{:,}', value::BIGINT)
         ELSE format('{:.2f} {}', value, unit) END AS measured, target,
     CASE
-        WHEN head = 'canaries' THEN 'Take the file away from its readers, drop the column in its rules, and build the tiers again.'
+        WHEN head = 'canaries' THEN 'Take the file away from its readers; drop the column by its rule.'
         WHEN what LIKE 'rows that are not %' THEN 'Build the tiers again: offload privacy build.'
-        WHEN head = 'key' THEN 'Fewer than 100 persons cannot hide each other: share the aggregates alone.'
-        WHEN head = 'utility' THEN 'Fewer or coarser levels would keep more; that is a choice, and no danger.'
-        ELSE 'Too few persons for what is told: raise k, or let the levels tell less.' END AS next_step
+        WHEN head = 'key' THEN 'Few persons cannot hide each other: share aggregates alone.'
+        WHEN head = 'utility' THEN 'Coarser levels keep more; that is a choice, and no danger.'
+        ELSE 'Raise k, or let the levels tell less.' END AS next_step
 FROM $report WHERE NOT is_met ORDER BY head = 'utility', head, "of", what

@@ -11,8 +11,8 @@ SELECT head, format('{} · {}', "of", what) AS measure, CASE
         WHEN unit = 'count' THEN format('{:,}', value::BIGINT)
         ELSE format('{:.2f} {}', value, unit) END AS measured, target,
     CASE
+        WHEN limit_value = 0 THEN IF(is_met, 0, 2)
         WHEN is_least THEN least(coalesce(limit_value / nullif(greatest(value, 0), 0), 2), 2)
-        WHEN limit_value = 0 THEN IF(value > 0, 2, 0)
         ELSE least(greatest(value, 0) / limit_value, 2) END AS used,
     IF(is_met, 'met', 'missed') AS state
 FROM read ORDER BY state DESC, used DESC, measure

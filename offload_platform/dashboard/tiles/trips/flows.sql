@@ -18,17 +18,18 @@ people AS (
     SELECT feed, user_id, (row_number() OVER ())::INTEGER AS person FROM (SELECT DISTINCT feed, user_id FROM moves)
 ),
 positions AS (
-    SELECT latitude, longitude, h3_cell(latitude, longitude, $resolution) AS cell
-    FROM (SELECT DISTINCT latitude, longitude FROM stays)
+    SELECT *, h3_cell(latitude, longitude, $resolution) AS cell
+    FROM (SELECT latitude, longitude, any_value(city) AS city, count(*) AS stays FROM stays GROUP BY ALL)
 ),
 cells AS (
-    SELECT cell, mode(city) AS city, (row_number() OVER ())::INTEGER AS number
-    FROM stays JOIN positions USING (latitude, longitude) GROUP BY cell
+    SELECT cell, arg_max(city, of_city) AS city, (row_number() OVER ())::INTEGER AS number
+    FROM (SELECT cell, city, sum(stays) AS of_city FROM positions GROUP BY ALL) GROUP BY cell
 ),
 -- A person's stays and trips in order, so that the stays around a trip are found by one look along the line.
 line AS (
     SELECT person, 2 * epoch_us(start_at) AS moment, number, NULL AS distance_m, false AS is_trip
-    FROM stays JOIN people USING (feed, user_id) JOIN (FROM positions JOIN cells USING (cell)) USING (latitude, longitude)
+    FROM stays JOIN people USING (feed, user_id)
+    JOIN (SELECT latitude, longitude, number FROM positions JOIN cells USING (cell)) USING (latitude, longitude)
     UNION ALL
     SELECT person, 2 * epoch_us(start_at) + 1, NULL, distance_m, true FROM moves JOIN people USING (feed, user_id)
 ),
