@@ -66,8 +66,8 @@ def small_groups(rows: pl.DataFrame) -> int:
     return rows[_SMALL].null_count() if _SMALL in rows.columns else 0
 
 
-def with_small(rows: pl.DataFrame, percent: Sequence[str] = ()) -> pl.DataFrame:
-    """Rows in which the figures of small groups say that they are; columns become texts for that, some in percent."""
+def with_small(rows: pl.DataFrame, limit: int, percent: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows in which the figures of groups below a limit say so; columns become texts for that, some in percent."""
     if not small_groups(rows):
         return rows
     is_small = rows[_SMALL].is_null()
@@ -76,7 +76,7 @@ def with_small(rows: pl.DataFrame, percent: Sequence[str] = ()) -> pl.DataFrame:
         pl.Series(
             name,
             [
-                f"<{_limit()}" if small else _said(value, name in percent)
+                f"<{limit}" if small else _said(value, name in percent)
                 for small, value in zip(is_small, rows[name], strict=True)
             ],
             pl.String,
@@ -87,7 +87,7 @@ def with_small(rows: pl.DataFrame, percent: Sequence[str] = ()) -> pl.DataFrame:
 
 def figures(rows: pl.DataFrame, **labels: str) -> None:
     """Show the one row as large figures: a label and a format, as `Trips|{:,.0f}`, for each column."""
-    said = with_small(rows).row(0, named=True)
+    said = with_small(rows, _limit()).row(0, named=True)
     for column, (name, label) in zip(st.columns(len(labels)), labels.items(), strict=True):
         title, _, form = label.partition("|")
         value = said[name]
@@ -98,7 +98,7 @@ def table(*, percent: Sequence[str] = ()) -> Draw:
     """What shows rows as a table, these columns as percent."""
 
     def draw(rows: pl.DataFrame) -> None:
-        told = with_small(rows, percent)
+        told = with_small(rows, _limit(), percent)
         shares = {n: st.column_config.NumberColumn(format="percent") for n in percent if told.schema[n].is_numeric()}
         st.dataframe(told, hide_index=True, column_config=_times(told) | shares)
 
@@ -115,15 +115,16 @@ def _behind(
     view: View, one: Tile, sql: str, tables: Sequence[str], rows: pl.DataFrame, geometry: Geometry | None
 ) -> None:
     names = ", ".join(f"`{name}`" for name in tables) or "`duckdb_columns()`"
+    limit = _limit()
     with st.expander(f"Table, SQL and downloads – {names}"):
         st.code(sql, language="sql")
-        st.dataframe(with_small(rows.head(_ROWS_IN_TABLE)), hide_index=True, column_config=_times(rows))
+        st.dataframe(with_small(rows.head(_ROWS_IN_TABLE), limit), hide_index=True, column_config=_times(rows))
         if rows.height > _ROWS_IN_TABLE:
             st.caption(f"The first {_ROWS_IN_TABLE} of {rows.height:,} rows; downloads have all of them.")
         file = f"{one.name.replace('/', '_')}_{view.published.at:%Y%m%dT%H%M%SZ}"
-        # What is downloaded is made when somebody asks for it.
+        # What is downloaded is made when somebody asks for it, when no page is being drawn any more.
         kinds: list[tuple[str, str, str, Callable[[], bytes]]] = [
-            ("CSV", "csv", "text/csv", lambda: _flat(with_small(rows)).write_csv().encode()),
+            ("CSV", "csv", "text/csv", lambda: _flat(with_small(rows, limit)).write_csv().encode()),
             ("Parquet", "parquet", "application/vnd.apache.parquet", lambda: _parquet(rows)),
         ]
         if geometry:
