@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+import duckdb
 import streamlit as st
 
 from offload_platform.dashboard.cells import h3_cell
@@ -68,10 +69,14 @@ def current() -> View:
 
 
 def choices(source: str, column: str) -> list[str]:
-    """What there is in a column of what stands beside the file, for a filter of a page."""
+    """What there is in a column of what stands beside the file, for a filter; nothing where it cannot be read."""
     view = current()
     rows = view.sources[source]
-    found = view.published.answer(f"SELECT DISTINCT {column} FROM ({rows.sql}) ORDER BY 1", rows.version)
+    try:
+        found = view.published.answer(f"SELECT DISTINCT {column} FROM ({rows.sql}) ORDER BY 1", rows.version)
+    except duckdb.Error:
+        # Each tile says so, and what to do.
+        return []
     return found[column].to_list()
 
 

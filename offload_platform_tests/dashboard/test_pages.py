@@ -99,6 +99,16 @@ def test_groups_of_few_logins_are_shown_as_such(monkeypatch: pytest.MonkeyPatch,
     assert not any(SECRET in str(text) for text in texts), "what one login has written is not shown"
 
 
+def test_messages_that_cannot_be_read_are_told_by_each_tile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = write_beside(tmp_path, 1, 1)
+    write_published(told.file, 1, 1)
+    Path(told.beside["messages"].patterns[0]).with_name("2026-11-20.parquet").write_text("no rows")
+    app = opened(monkeypatch, told, "assistant")
+    assert not app.exception
+    assert len(app.error) == len(list((APP.parent / "tiles" / "assistant").glob("*.sql")))
+    assert all("Reload the page" in error.value for error in app.error)
+
+
 def test_filters_of_the_assistant_come_from_the_address(monkeypatch: pytest.MonkeyPatch, told: Shown) -> None:
     app = opened(monkeypatch, told, "assistant", users=["test"], channel=["web"], guessed=["0.3"], text=["bill"])
     assert shown(app)["Messages"] == f"{3 * DAYS * 4:,}", "users 7, 15 and 23, who are all on the web"
