@@ -172,7 +172,7 @@ COPY (
         CASE WHEN m = 3 THEN format('$secret {} {}', n, d) ELSE ['how much is my bill', 'hello'][m % 2 + 1] END
             AS utterance,
         ['bill.check', 'greeting'][m % 2 + 1] AS intent, (n % 20) / 20 AS score, 'grammar' AS recognizer,
-        left(sha256(format('{}/{}', n, d)), 16) AS "sesId", 4::INTEGER AS "sesSize", 90::DOUBLE AS "sesDuration",
+        left(sha256(format('{}/{}', n, d)), 16) AS "sesId", 4::INTEGER AS "sesSize", 90::INTEGER AS "sesDuration",
         CASE WHEN n % 8 = 7 THEN 'test' ELSE 'real' END AS "userType"
     FROM range($people) AS r(n), range($days) AS t(d), range(4) AS s(m)
 ) TO '$file' (FORMAT parquet)
