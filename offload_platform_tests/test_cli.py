@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -330,6 +332,61 @@ def test_doctor_is_content(vendor_folder: Any, configured: Make, offload: Make) 
         "completeness",
         "lifestyle gaps",
     }
+
+
+@pytest.fixture
+def map_server() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The URL of a server of map styles, and what it answers by path."""
+    answers: dict[str, Any] = {}
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path in answers else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(answers.get(self.path)).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", answers
+        server.shutdown()
+        thread.join()
+
+
+def test_doctor_looks_at_the_basemap(
+    vendor_folder: Any, configured: Make, offload: Make, map_server: tuple[str, dict[str, Any]]
+) -> None:
+    vendor_folder.part("2018-12-08", [GOOD_ROW])
+    url, answers = map_server
+    feeds = configured()
+    told = yaml.safe_load(feeds.read_text())
+
+    def found(path: str) -> tuple[str, str, str | None]:
+        feeds.write_text(yaml.safe_dump(told | {"dashboard": {"basemap_style_url": f"{url}{path}"}}))
+        return findings(offload("doctor", "--feeds", feeds, "--json"))["basemap"]
+
+    answers["/style.json?key=secret"] = {
+        "version": 8,
+        "layers": [{"id": "sea"}],
+        "glyphs": "https://letters.example.com/{fontstack}/{range}.pbf",
+        "sources": {
+            "streets": {"type": "vector", "url": "/tiles.json"},
+            "hills": {"type": "raster", "tiles": ["https://hills.example.com/{z}/{x}/{y}.png"]},
+        },
+    }
+    asked = "127.0.0.1, hills.example.com, letters.example.com"
+    said = f"a style; browsers ask {asked} for pictures of where people look"
+    assert found("/style.json?key=secret") == ("ok", said, None)
+    answers["/no_style?key=secret"] = {"version": 8}
+    for path, wrong in {"/gone?key=secret": "answered 404", "/no_style?key=secret": "is no MapLibre style"}.items():
+        grade, text, step = found(path)
+        assert grade == "problem"
+        assert wrong in text
+        assert "secret" not in text
+        assert step
 
 
 def test_doctor_finds_no_root(tmp_path: Path, configured: Make, offload: Make) -> None:

@@ -44,6 +44,8 @@ def doctor(
         findings.append(_privacy_finding())
     if settings.alerts is not None or send_test_alert:
         findings.append(_alerts_finding(settings, send_test_alert))
+    if settings.dashboard.basemap_style_url is not None:
+        findings.append(_basemap_finding(settings.dashboard.basemap_style_url))
     findings += [_listening_finding(one) for one in chosen_feeds(settings, feed) if one.listening is not None]
     for one in chosen_feeds(settings, feed):
         with stderr.status(f"Looking at {one.name} …"):
@@ -112,6 +114,20 @@ def _listening_finding(feed: Feed) -> "Finding":
     except LandingError as error:
         return Finding(feed.name, "listening", Grade.NOTE, str(error), "All but that step can be run here.")
     return Finding(feed.name, "listening", Grade.GOOD, f"logs of {feed.listening.country}, {testers}")
+
+
+def _basemap_finding(url: str) -> "Finding":
+    from offload_platform.dashboard.basemap import BasemapUnusable, hosts_asked
+    from offload_platform.landing.inspection import Finding, Grade
+
+    try:
+        hosts = ", ".join(hosts_asked(url))
+    except BasemapUnusable as error:
+        step = (
+            "Open dashboard.basemap_style_url in a browser, or leave it out: maps show countries then, and ask nobody."
+        )
+        return Finding("", "basemap", Grade.PROBLEM, str(error), step)
+    return Finding("", "basemap", Grade.GOOD, f"a style; browsers ask {hosts} for pictures of where people look")
 
 
 def _alerts_finding(settings: Settings, send_test_alert: bool) -> "Finding":

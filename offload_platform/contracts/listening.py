@@ -107,6 +107,23 @@ class Listening:
         return self.rows.to_schema()
 
     @property
+    def names(self) -> Mapping[str, str]:
+        """Columns of CLEAN by what they tell, in words that are no vendor's; breakdowns by their own names."""
+        breakdowns = {one.name: one.of.meta.output_name() for one in self.breakdowns if one.of.meta.is_column()}
+        return {
+            "said_at": self.moment,
+            "login": self.person,
+            "session": self.computed.session,
+            "session_messages": self.computed.size,
+            "session_s": self.computed.duration,
+            "user_type": self.computed.user_type,
+            "duration_ms": self.took,
+            "score": self.score,
+            "text": self.texts[0],
+            **breakdowns,
+        }
+
+    @property
     def columns(self) -> Mapping[str, Column]:
         """Columns of CLEAN by name, in order."""
         return columns_of(self.schema, {})

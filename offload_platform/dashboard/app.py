@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from offload_platform.dashboard.published import NotPublished, version_of
-from offload_platform.dashboard.view import file_shown, open_now, remember
+from offload_platform.dashboard.view import current, open_now, remember, shown, sources
 
 _SECONDS_BETWEEN_LOOKS = 10
 # Title and icon of each page, by its name in the address and the name of its script.
@@ -15,7 +15,9 @@ PAGES = {
     "places": ("Places", ":material/place:"),
     "driving": ("Driving", ":material/directions_car:"),
     "moments": ("Moments and segments", ":material/group:"),
+    "assistant": ("Assistant", ":material/forum:"),
     "clicks": ("Clicks and conversions", ":material/ads_click:"),
+    "privacy": ("Privacy", ":material/shield:"),
     "quality": ("Data quality", ":material/fact_check:"),
     "dictionary": ("Dictionary", ":material/menu_book:"),
 }
@@ -39,8 +41,8 @@ remember(published)
 
 
 def look_for_a_new_file() -> None:
-    """Draw the page anew when another file is published."""
-    if version_of(file_shown()) != published.version:
+    """Draw the page anew when another file is published, or what stands beside it is made anew."""
+    if version_of(shown().file) != published.version or sources() != current().sources:
         st.rerun()
     st.caption(f"Published {published.at:%Y-%m-%d %H:%M:%S} UTC")
 

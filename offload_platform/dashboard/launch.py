@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 EXTRA = "offload-platform[dashboard]"
-FILE_VARIABLE, BASEMAP_VARIABLE = "OFFLOAD_DASHBOARD_FILE", "OFFLOAD_DASHBOARD_BASEMAP"
-"""How the command tells the script which file it shows, and on which map; nobody has to set them."""
+VARIABLE = "OFFLOAD_DASHBOARD"
+"""How the command tells the script what it shows; nobody has to set it."""
+
+SMALLEST_GROUP = 5
 
 APP = Path(__file__).with_name("app.py")
 ADDRESS = "127.0.0.1"
@@ -27,6 +31,30 @@ _OPTIONS: Mapping[str, str] = {
 }
 
 
+class Beside(BaseModel):
+    """What stands beside the published file: a query over files, and what the names of these files are like."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sql: str
+    patterns: tuple[str, ...]
+
+
+class Shown(BaseModel):
+    """What is shown.
+
+    `file` is the published one, `basemap` the URL of a map style, `beside` what tiles read beside the file, by the name
+    of their parameter. Where that tells of persons, groups of fewer than `smallest_group` are not told.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    file: Path
+    basemap: str | None = None
+    beside: dict[str, Beside] = {}
+    smallest_group: int = SMALLEST_GROUP
+
+
 def is_installed() -> bool:
     """Whether what the dashboard needs beside the platform is there."""
     return find_spec("streamlit") is not None
@@ -40,6 +68,11 @@ def command_of(port: int) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(APP), *options]
 
 
-def environment_of(file: Path, basemap: str | None) -> dict[str, str]:
-    """The environment of that command: this process's, the file to show, and the URL of a map style or none."""
-    return dict(os.environ) | {FILE_VARIABLE: str(file.resolve()), BASEMAP_VARIABLE: basemap or ""}
+def environment_of(shown: Shown) -> dict[str, str]:
+    """The environment of that command: this process's, and what to show."""
+    return dict(os.environ) | {VARIABLE: shown.model_dump_json()}
+
+
+def shown_by(environment: Mapping[str, str]) -> Shown:
+    """What that command was told to show."""
+    return Shown.model_validate_json(environment[VARIABLE])

@@ -4,11 +4,14 @@ A new file takes the place of the old one while pages are looked at. Who has the
 pages that are drawn afterwards open the new one. Nobody holds up the writer, who never writes into a published file.
 """
 
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
@@ -46,14 +49,26 @@ def version_of(file: Path) -> Version:
         raise NotPublished(
             f"Nothing is published at {file} yet. Run `offload run`, which loads and publishes what has arrived."
         ) from error
-    return Version(said.st_ino, said.st_mtime_ns)
+    return _version(said)
+
+
+def version_beside(patterns: Iterable[str]) -> str | None:
+    """The version of files beside the published one, whose names are like that; None where there are none."""
+    said = []
+    for file in sorted(file for pattern in map(Path, patterns) for file in pattern.parent.glob(pattern.name)):
+        # One that was there may be gone by now.
+        with suppress(FileNotFoundError):
+            said.append((str(file), _version(file.stat())))
+    return sha256(repr(said).encode()).hexdigest() if said else None
 
 
 class Published:
     """An open published file. It answers from several threads at once, and keeps its answers, as it never changes."""
 
-    def __init__(self, file: Path, functions: Mapping[str, Function]) -> None:
+    def __init__(self, file: Path, functions: Mapping[str, Function], beside: Iterable[str] = ()) -> None:
         """Open the file that stands there now; `functions` are what tiles call beside DuckDB's own.
+
+        Statements may read files beside it whose names are like `beside`.
 
         Raises:
             NotPublished: there is none, or it is no file of DuckDB.
@@ -65,7 +80,11 @@ class Published:
         self.file = file
         self.version = self._attach()
         self.at = datetime.fromtimestamp(self.version.modified_ns / 1e9, UTC)
-        # Statements read this file and nothing else: no other file, and no variable of the program.
+        # Statements read what they are meant to and nothing else: no other file, and no variable of the program.
+        for pattern in beside:
+            where, path = ("directories", str(Path(pattern).parent)) if "*" in pattern else ("paths", pattern)
+            allowed = f"list_append(current_setting('allowed_{where}'), {literal(path)})"
+            self._connection.execute(f"SET allowed_{where} = {allowed}")
         self._connection.execute("SET python_enable_replacements = false")
         self._connection.execute("SET enable_external_access = false")
         self.tables = frozenset(
@@ -75,25 +94,26 @@ class Published:
                 f"UNION ALL SELECT schema_name, view_name FROM duckdb_views() WHERE database_name = {literal(_SCHEMA)}",
             )
         )
-        self._answers: OrderedDict[str, pl.DataFrame] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], pl.DataFrame] = OrderedDict()
         self._lock = threading.Lock()
 
     def reads(self, sql: str) -> list[tuple[str, str]]:
         """Schema and name of every table and view that a statement names."""
         return sorted(Mart("", "", {}, sql).reads(self._connection.cursor()))
 
-    def answer(self, sql: str) -> pl.DataFrame:
-        """The rows of a statement. Raises duckdb.Error."""
+    def answer(self, sql: str, version: str = "") -> pl.DataFrame:
+        """The rows of a statement; `version` is that of the other files that it reads. Raises duckdb.Error."""
+        asked = (sql, version)
         with self._lock:
-            if sql in self._answers:
-                self._answers.move_to_end(sql)
-                return self._answers[sql]
+            if asked in self._answers:
+                self._answers.move_to_end(asked)
+                return self._answers[asked]
         cursor = self._connection.cursor()
         cursor.execute(f"USE {_SCHEMA}")
         prepare(cursor)
         rows = pl.DataFrame(cursor.sql(sql))
         with self._lock:
-            self._answers[sql] = rows
+            self._answers[asked] = rows
             while len(self._answers) > _ANSWERS_KEPT:
                 self._answers.popitem(last=False)
         return rows
@@ -112,3 +132,7 @@ class Published:
             # Another file took its place in between: whose version is whose is not known.
             self._connection.execute(f"DETACH {_SCHEMA}")
         raise NotPublished(f"{self.file} is published too often to be read. Wait a little, then reload the page.")
+
+
+def _version(said: os.stat_result) -> Version:
+    return Version(said.st_ino, said.st_mtime_ns)

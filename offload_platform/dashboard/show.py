@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,6 +17,12 @@ Draw = Callable[[pl.DataFrame], None]
 Geometry = Callable[[dict[str, Any]], dict[str, Any]]
 _ROWS_IN_TABLE = 300
 _NOTHING = "Nothing here in this period. Choose another period, feed or mode on the left."
+_REMEDY = {
+    False: "Publish again with this version: `offload run`.",
+    True: "Reload the page; if it stays so, see whether who runs the dashboard may read these files.",
+}
+_SMALL = "logins"
+"""The column that is null, as all figures beside it, where a group is too small to be told."""
 
 
 def tile(name: str, draw: Draw, geometry: Geometry | None = None, empty: str = _NOTHING, **values: Value) -> None:
@@ -25,6 +32,7 @@ def tile(name: str, draw: Draw, geometry: Geometry | None = None, empty: str = _
     """
     view, one = current(), tile_named(name)
     sql = one.statement({**view.values, **values})
+    sources = [view.sources[name] for name in sorted(one.parameters & view.sources.keys())]
     tables = view.published.reads(sql)
     with st.container(border=True):
         st.markdown(f"**{one.title}**", help=one.said)
@@ -33,32 +41,66 @@ def tile(name: str, draw: Draw, geometry: Geometry | None = None, empty: str = _
             st.info(f"No feed has delivered this yet: there is no {names}. See the page Overview for what is loaded.")
             return
         try:
-            rows = view.published.answer(sql)
+            rows = view.published.answer(sql, " ".join(source.version for source in sources))
         except duckdb.Error as error:
-            st.error(f"This tile cannot be read: {error}. Publish again with this version: `offload run`.")
+            st.error(f"This tile cannot be read: {error}. {_REMEDY[bool(sources)]}")
             return
         if rows.is_empty():
             st.info(empty)
         else:
             draw(rows)
-        _behind(view, one, sql, tables, rows, geometry)
+            if small := small_groups(rows):
+                st.caption(f'{small} of {rows.height} groups are of fewer than {_limit()} logins: "<{_limit()}".')
+        _behind(
+            view,
+            one,
+            sql,
+            [*(".".join(table) for table in tables), *(_named(file, view) for one in sources for file in one.files)],
+            rows,
+            geometry,
+        )
+
+
+def small_groups(rows: pl.DataFrame) -> int:
+    """How many rows are of groups that are too small to be told."""
+    return rows[_SMALL].null_count() if _SMALL in rows.columns else 0
+
+
+def with_small(rows: pl.DataFrame, limit: int, percent: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows in which the figures of groups below a limit say so; columns become texts for that, some in percent."""
+    if not small_groups(rows):
+        return rows
+    is_small = rows[_SMALL].is_null()
+    hidden = [name for name in rows.columns if rows.filter(is_small)[name].is_null().all()]
+    return rows.with_columns(
+        pl.Series(
+            name,
+            [
+                f"<{limit}" if small else _said(value, name in percent)
+                for small, value in zip(is_small, rows[name], strict=True)
+            ],
+            pl.String,
+        )
+        for name in hidden
+    )
 
 
 def figures(rows: pl.DataFrame, **labels: str) -> None:
     """Show the one row as large figures: a label and a format, as `Trips|{:,.0f}`, for each column."""
-    said = rows.row(0, named=True)
+    said = with_small(rows, _limit()).row(0, named=True)
     for column, (name, label) in zip(st.columns(len(labels)), labels.items(), strict=True):
         title, _, form = label.partition("|")
         value = said[name]
-        column.metric(title, "–" if value is None else form.format(value))
+        column.metric(title, "–" if value is None else value if isinstance(value, str) else form.format(value))
 
 
 def table(*, percent: Sequence[str] = ()) -> Draw:
     """What shows rows as a table, these columns as percent."""
 
     def draw(rows: pl.DataFrame) -> None:
-        shares = {name: st.column_config.NumberColumn(format="percent") for name in percent}
-        st.dataframe(rows, hide_index=True, column_config=_times(rows) | shares)
+        told = with_small(rows, _limit(), percent)
+        shares = {n: st.column_config.NumberColumn(format="percent") for n in percent if told.schema[n].is_numeric()}
+        st.dataframe(told, hide_index=True, column_config=_times(told) | shares)
 
     return draw
 
@@ -70,18 +112,19 @@ def as_geojson(rows: Iterable[dict[str, Any]], geometry: Geometry) -> str:
 
 
 def _behind(
-    view: View, one: Tile, sql: str, tables: list[tuple[str, str]], rows: pl.DataFrame, geometry: Geometry | None
+    view: View, one: Tile, sql: str, tables: Sequence[str], rows: pl.DataFrame, geometry: Geometry | None
 ) -> None:
-    names = ", ".join(f"`{schema}.{name}`" for schema, name in tables) or "`duckdb_columns()`"
+    names = ", ".join(f"`{name}`" for name in tables) or "`duckdb_columns()`"
+    limit = _limit()
     with st.expander(f"Table, SQL and downloads – {names}"):
         st.code(sql, language="sql")
-        st.dataframe(rows.head(_ROWS_IN_TABLE), hide_index=True, column_config=_times(rows))
+        st.dataframe(with_small(rows.head(_ROWS_IN_TABLE), limit), hide_index=True, column_config=_times(rows))
         if rows.height > _ROWS_IN_TABLE:
             st.caption(f"The first {_ROWS_IN_TABLE} of {rows.height:,} rows; downloads have all of them.")
         file = f"{one.name.replace('/', '_')}_{view.published.at:%Y%m%dT%H%M%SZ}"
-        # What is downloaded is made when somebody asks for it.
+        # What is downloaded is made when somebody asks for it, when no page is being drawn any more.
         kinds: list[tuple[str, str, str, Callable[[], bytes]]] = [
-            ("CSV", "csv", "text/csv", lambda: _flat(rows).write_csv().encode()),
+            ("CSV", "csv", "text/csv", lambda: _flat(with_small(rows, limit)).write_csv().encode()),
             ("Parquet", "parquet", "application/vnd.apache.parquet", lambda: _parquet(rows)),
         ]
         if geometry:
@@ -93,6 +136,29 @@ def _behind(
             column.download_button(
                 label, made, f"{file}.{ending}", mime, key=f"{one.name}.{ending}", on_click="ignore", width="stretch"
             )
+
+
+def _named(file: str, view: View) -> str:
+    """The name of what stands beside the published file, below the warehouse where it is there."""
+    warehouse = view.published.file.parent.parent
+    return str(Path(file).relative_to(warehouse)) if Path(file).is_relative_to(warehouse) else file
+
+
+def _limit() -> int:
+    """Of how many a group must be to be told."""
+    limit = current().values["smallest"]
+    assert isinstance(limit, int)
+    return limit
+
+
+def _said(value: Any, is_share: bool) -> str:
+    """A figure beside others that are words."""
+    match value:
+        case None:
+            return ""
+        case float():
+            return f"{value:.1%}" if is_share else f"{value:,.2f}"
+    return str(value)
 
 
 def _times(rows: pl.DataFrame) -> dict[str, Any]:

@@ -16,7 +16,17 @@ from offload_platform.warehouse.sql import literal
 _FOLDER = Path(__file__).parent / "tiles"
 _PARAMETER = re.compile(r"\$([a-z]+)")
 
-Value = str | int | date | datetime | Sequence[str]
+
+@dataclass(frozen=True)
+class Source:
+    """Rows that stand in files beside the published one: a query, the names of the files, and their version."""
+
+    sql: str
+    files: tuple[str, ...]
+    version: str
+
+
+Value = str | int | float | date | datetime | Sequence[str] | Source
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,10 @@ def _spelled(value: Value) -> str:
     match value:
         case str():
             return literal(value)
-        case int():
+        case int() | float():
             return str(value)
+        case Source():
+            return f"({value.sql})"
         case datetime():
             return f"TIMESTAMPTZ {literal(value.isoformat())}"
         case date():

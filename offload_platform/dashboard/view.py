@@ -7,12 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+import duckdb
 import streamlit as st
 
 from offload_platform.dashboard.cells import h3_cell
-from offload_platform.dashboard.launch import BASEMAP_VARIABLE, FILE_VARIABLE
-from offload_platform.dashboard.published import Published, Version, version_of
-from offload_platform.dashboard.tile import Value
+from offload_platform.dashboard.launch import Shown, shown_by
+from offload_platform.dashboard.published import Published, Version, version_beside, version_of
+from offload_platform.dashboard.tile import Source, Value
 
 _DAYS_SHOWN = 28
 _EARLIEST, _LATEST = date(2010, 1, 1), date(2100, 1, 1)
@@ -27,22 +28,39 @@ class View:
     basemap: str | None
     values: Mapping[str, Value] = field(default_factory=dict)
 
+    @property
+    def sources(self) -> dict[str, Source]:
+        """What the page reads beside the file, by the name of the parameter."""
+        return {name: value for name, value in self.values.items() if isinstance(value, Source)}
 
-def file_shown() -> Path:
-    """The file that the command was told to show."""
-    return Path(os.environ[FILE_VARIABLE])
+
+def shown() -> Shown:
+    """What the command was told to show."""
+    return shown_by(os.environ)
 
 
 def open_now() -> Published:
     """The file that is published now, opened once for all who look at it. Raises NotPublished."""
-    file = file_shown()
-    return _opened(str(file), version_of(file))
+    told = shown()
+    return _opened(
+        str(told.file), tuple(p for one in told.beside.values() for p in one.patterns), version_of(told.file)
+    )
+
+
+def sources() -> dict[str, Source]:
+    """What stands beside the published file now, by the name of the parameter; what is not made yet is left out."""
+    return {
+        name: Source(one.sql, one.patterns, version)
+        for name, one in shown().beside.items()
+        if (version := version_beside(one.patterns)) is not None
+    }
 
 
 def remember(published: Published) -> None:
     """Ask for the filters, and keep them for the page that is drawn now."""
-    basemap = os.environ.get(BASEMAP_VARIABLE) or None
-    st.session_state[_KEY] = View(published, basemap, _filters(published))
+    told = shown()
+    values = _filters(published) | sources() | {"smallest": told.smallest_group}
+    st.session_state[_KEY] = View(published, told.basemap, values)
 
 
 def current() -> View:
@@ -50,9 +68,21 @@ def current() -> View:
     return cast(View, st.session_state[_KEY])
 
 
+def choices(source: str, column: str) -> list[str]:
+    """What there is in a column of what stands beside the file, for a filter; nothing where it cannot be read."""
+    view = current()
+    rows = view.sources[source]
+    try:
+        found = view.published.answer(f"SELECT DISTINCT {column} FROM ({rows.sql}) ORDER BY 1", rows.version)
+    except duckdb.Error:
+        # Each tile says so, and what to do.
+        return []
+    return found[column].to_list()
+
+
 # Streamlit tells answers apart by all arguments whose names begin with a letter.
-def _open(file: str, version: Version) -> Published:  # noqa: ARG001
-    return Published(Path(file), {"h3_cell": h3_cell})
+def _open(file: str, beside: tuple[str, ...], version: Version) -> Published:  # noqa: ARG001
+    return Published(Path(file), {"h3_cell": h3_cell}, beside)
 
 
 # Two, for those who still draw a page of the file before.

@@ -45,6 +45,10 @@ class Days:
         """Where the file of a day is, or would be."""
         return self.root / tier / self.country / table / f"{day}{suffix}"
 
+    def pattern(self, tier: Tier, table: str) -> str:
+        """What the names of the files of all days are like."""
+        return str(self.root / tier / self.country / table / "*.parquet")
+
     def of(self, tier: Tier, table: str) -> list[date]:
         """Days that there are files of, in order."""
         folder = self.file(tier, table, date.min).parent

@@ -52,7 +52,7 @@ from offload_platform.settings import Privacy
 from offload_platform.vendors import vendor_names
 from offload_platform.warehouse.files import WarehouseFiles, prepare
 from offload_platform.warehouse.search import SHORTEST, files_below, tables_that_hold
-from offload_platform.warehouse.sql import fetched, quoted
+from offload_platform.warehouse.sql import fetched, literal, quoted
 
 KNOWN_POINTS = 4
 TARGETS = 300
@@ -105,6 +105,14 @@ def last_report(files: WarehouseFiles) -> Mapping[str, Any] | None:
     """The newest report as it was written; None where there is none."""
     file = report_file(files)
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def report_sql(files: WarehouseFiles) -> str:
+    """A query of DuckDB that has a row for each measure of the newest report."""
+    measure = 'head VARCHAR, what VARCHAR, "of" VARCHAR, value DOUBLE, unit VARCHAR, target VARCHAR, is_met BOOLEAN'
+    columns = f"{{made_at: 'TIMESTAMPTZ', persons: 'BIGINT', rows: 'BIGINT', measures: 'STRUCT({measure})[]'}}"
+    read = f"read_json({literal(str(report_file(files)))}, columns = {columns})"
+    return f"SELECT made_at, persons, rows AS rows_attacked, unnest(measures, max_depth := 2) FROM {read}"
 
 
 def make_report(files: WarehouseFiles, privacy: Privacy, logs: Iterable[Path] = ()) -> Report:

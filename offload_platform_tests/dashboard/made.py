@@ -1,24 +1,51 @@
 """Published files of any size, filled by DuckDB itself: people who commute, drive, carry labels, and click.
 
-Everything follows from the number of days and people. The schema is that of every published file.
+Everything follows from the number of days and people. The schema is that of every published file; the messages and the
+report that stand beside it have theirs.
 """
 
-from datetime import date
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
+import yaml
 
+from offload_platform.cli.dashboard import shown_of
+from offload_platform.dashboard.launch import Shown
+from offload_platform.privacy.measures import Head, Measure, Unit, at_least, at_most
+from offload_platform.privacy.report import Report, report_file
+from offload_platform.settings import Settings, read_settings
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.blank import ensure_published
-from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
+from offload_platform.warehouse.files import CONNECTION_CONFIG, WarehouseFiles, prepare
 from offload_platform.warehouse.ops import ensure_ops
 
 LAST_DAY = date(2026, 11, 21)
 DAYS = 28
 TRIPS_A_DAY = 2
 FEED, SHOP = "acme", "acme_shop"
+SECRET = "my name is Anna"
+"""Begins the texts that one login alone has written."""
+REPORT = Report(
+    datetime(2026, 11, 22, 6, 30, tzinfo=UTC),
+    200,
+    34_567,
+    (
+        at_most(Head.CANARIES, "places where one of 20 stands", "ppd_clean", 0, 0, Unit.COUNT),
+        at_least(Head.SINGLING_OUT, "fewest persons who tell the same", "stays", 3, 5, Unit.COUNT),
+        at_most(Head.LINKABILITY, "rows found by who knows 4 events", "trips", 0.11, 0.2),
+        at_most(Head.LINKABILITY, "next trips of the same person", "trips", 0.31, 0.2),
+        at_least(Head.INFERENCE, "km between guess and home, median", "stays, trips", 2.8, 2, Unit.KM),
+        at_least(Head.UTILITY, "rows that tell origin or destination", "trips", 0.98, 0.95),
+        at_least(Head.UTILITY, "rows that are counted", "homes", 0, 0),
+        Measure(Head.UTILITY, "rows that tell origin", "trips", 0.93),
+        Measure(Head.CONTROL, "persons found by who knows 4 rows", "stays as delivered", 1.0),
+    ),
+)
+"""Two of its targets are missed."""
 
 _ROWS = """
 CREATE TEMP TABLE person AS
@@ -127,19 +154,73 @@ def write_published(file: Path, people: int = 200, days: int = DAYS) -> None:
     aside = file.with_suffix(".new")
     aside.write_bytes(_blank())
     values = {"people": people, "days": days, "last": LAST_DAY, "types": types}
-    statements = _ROWS
-    for name, value in values.items():
-        statements = statements.replace(f"${name}", str(value))
     with duckdb.connect(aside) as connection:
         prepare(connection)
-        connection.execute(statements)
+        connection.execute(_with(values, _ROWS))
     aside.replace(file)
+
+
+_MESSAGES = """
+COPY (
+    SELECT
+        (DATE '$last' - d::INTEGER)::TIMESTAMPTZ + (7 + n % 12) * INTERVAL 1 HOUR + m * INTERVAL 30 SECOND AS "MSG_DT",
+        sha256(format('{}/{}', n, d)) AS "AURA_ID",
+        CASE WHEN n = 0 AND d < 3 THEN 'television' ELSE ['whatsapp', 'web'][n % 2 + 1] END AS "CHANNEL_CD",
+        'BE' AS "COUNTRY_CD", CASE WHEN n % 9 = 1 THEN '500' ELSE '200' END AS "STATUS_CD",
+        CASE WHEN n % 9 = 1 THEN 'backend.timeout' END AS "REASON", format('8.{}.0', n % 2) AS "VERSION_ID",
+        'nl-be' AS "LANG_CD", (200 + 10 * n)::INTEGER AS "DURATION_NU",
+        CASE WHEN m = 3 THEN format('$secret {} {}', n, d) ELSE ['how much is my bill', 'hello'][m % 2 + 1] END
+            AS utterance,
+        ['bill.check', 'greeting'][m % 2 + 1] AS intent, (n % 20) / 20 AS score, 'grammar' AS recognizer,
+        left(sha256(format('{}/{}', n, d)), 16) AS "sesId", 4::INTEGER AS "sesSize", 90::INTEGER AS "sesDuration",
+        CASE WHEN n % 8 = 7 THEN 'test' ELSE 'real' END AS "userType"
+    FROM range($people) AS r(n), range($days) AS t(d), range(4) AS s(m)
+) TO '$file' (FORMAT parquet)
+"""
+
+
+def settings_in(folder: Path) -> Settings:
+    """The configuration of a warehouse that has all that can stand beside its published file."""
+    feed = {
+        "name": FEED,
+        "vendor": "aura",
+        "url": "file:///nowhere",
+        "cadence": {"logs": "daily"},
+        "start": "2026-11-01",
+        "listening": {"country": "BE"},
+    }
+    file = folder / "feeds.yaml"
+    file.write_text(yaml.safe_dump({"warehouse": "./warehouse", "privacy": {}, "feeds": [feed]}))
+    return read_settings(file)
+
+
+def write_beside(folder: Path, people: int, days: int = DAYS) -> Shown:
+    """Write pseudonymised messages and a report beside a published file; four messages of everybody each day."""
+    settings = settings_in(folder)
+    files = WarehouseFiles(settings.warehouse)
+    report_file(files).parent.mkdir(parents=True)
+    report_file(files).write_text(REPORT.as_json())
+    shown = shown_of(settings)
+    [pattern] = shown.beside["messages"].patterns
+    Path(pattern).parent.mkdir(parents=True)
+    file = Path(pattern).with_name(f"{LAST_DAY}.parquet")
+    values = {"file": file, "people": people, "days": days, "last": LAST_DAY, "secret": SECRET}
+    with duckdb.connect() as connection:
+        prepare(connection)
+        connection.execute(_with(values, _MESSAGES))
+    return shown
 
 
 def write_empty(file: Path) -> None:
     """Write the published file of a warehouse into which nothing was ever loaded."""
     with duckdb.connect(file, config=CONNECTION_CONFIG) as connection:
         ensure_ops(connection)
+
+
+def _with(values: Mapping[str, object], statements: str) -> str:
+    for name, value in values.items():
+        statements = statements.replace(f"${name}", str(value))
+    return statements
 
 
 @cache

@@ -1,18 +1,26 @@
 """Every tile: over documented tables alone, with parameters that there are, and with the figures of the marts."""
 
-from datetime import date
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import date, datetime
+from operator import itemgetter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 
 from offload_platform.dashboard.cells import h3_cell
-from offload_platform.dashboard.published import NotPublished, Published
-from offload_platform.dashboard.tile import Value, tile_named, tile_names
+from offload_platform.dashboard.launch import Shown
+from offload_platform.dashboard.published import NotPublished, Published, version_beside
+from offload_platform.dashboard.tile import Source, Value, tile_named, tile_names
+from offload_platform.listening.raw import listening_of
 from offload_platform.warehouse.files import prepare
 
-from .made import DAYS, FEED, LAST_DAY, SHOP, write_published
+from .made import DAYS, FEED, LAST_DAY, REPORT, SECRET, SHOP, settings_in, write_beside, write_published
 
 PEOPLE = 48
 FIRST_DAY = date(2026, 11, 1)
@@ -26,11 +34,22 @@ VALUES: dict[str, Value] = {
     "resolution": 7,
     "significances": ["home", "work", "poi"],
     "text": "score",
+    "smallest": 5,
+    "channels": ["whatsapp", "web", "television"],
+    "kinds": ["real"],
+    "threshold": 0.5,
 }
 TRIPS = "mart.transport WHERE mode IN ('biking', 'car') AND start_local::DATE >= DATE '2026-11-01'"
 DRIVES = "mart.drive WHERE mode IN ('biking', 'car') AND start_local::DATE >= DATE '2026-11-01'"
 STAYS = "mart.stationary WHERE start_local::DATE >= DATE '2026-11-01'"
 LOADED = "ops.ledger WHERE status = 'loaded' AND delivery_stamp >= TIMESTAMPTZ '2026-11-01 00:00:00Z'"
+# Asked of the files of CLEAN by the names that these have: groups of real users of five logins and more, by something.
+SAID = (
+    "(SELECT count(*) AS n, count(DISTINCT \"AURA_ID\") AS logins FROM '{messages}' "
+    "WHERE \"MSG_DT\" >= TIMESTAMPTZ '2026-11-01' AND \"userType\" = 'real' GROUP BY %s) WHERE logins >= 5"
+)
+ALL_SAID = "SELECT sum(n) FROM " + SAID % "ALL"
+MEASURES = "(SELECT unnest(measures, max_depth := 2) FROM '{report}')"
 SAME = {
     # A figure of a tile, and the same asked of the mart.
     "overview/figures": ("sum(rows_loaded)", f"SELECT sum(rows_loaded) FROM {LOADED}"),
@@ -90,6 +109,32 @@ SAME = {
     "quality/parts": ("sum(rows_in)", f"SELECT sum(rows_in) FROM {LOADED}"),
     "quality/reasons": ("sum(row_count)", "SELECT count(*) FROM ops.quarantine"),
     "quality/sample": ("count(*)", "SELECT count(*) FROM ops.quarantine"),
+    "assistant/figures": ("sum(messages)", ALL_SAID),
+    "assistant/days": ("sum(messages)", "SELECT sum(n) FROM " + SAID % '"MSG_DT"::DATE, "CHANNEL_CD"'),
+    "assistant/sessions": ("sum(sessions)", "SELECT sum(n) / 4 FROM " + SAID % '"MSG_DT"::DATE'),
+    "assistant/hours": ("sum(messages)", "SELECT sum(n) FROM " + SAID % 'dayofweek("MSG_DT"), hour("MSG_DT")'),
+    "assistant/channels": ("sum(messages)", "SELECT sum(n) FROM " + SAID % '"CHANNEL_CD"'),
+    "assistant/intents": ("sum(messages)", "SELECT sum(n) FROM " + SAID % "intent"),
+    "assistant/scores": ("sum(messages)", "SELECT sum(n) FROM " + SAID % "score"),
+    "assistant/versions": ("sum(messages)", "SELECT sum(n) FROM " + SAID % '"VERSION_ID"'),
+    "assistant/failures": (
+        "sum(messages)",
+        "SELECT count(*) FROM '{messages}' WHERE \"STATUS_CD\" = '500' AND \"userType\" = 'real' "
+        "AND \"MSG_DT\" >= TIMESTAMPTZ '2026-11-01'",
+    ),
+    "assistant/languages": ("sum(messages)", ALL_SAID),
+    "assistant/kinds": (
+        "sum(messages)",
+        "SELECT count(*) FROM '{messages}' WHERE \"MSG_DT\" >= TIMESTAMPTZ '2026-11-01'",
+    ),
+    "privacy/figures": ("sum(met)", f"SELECT count(*) FROM {MEASURES} WHERE is_met"),
+    "privacy/missed": ("count(*)", f"SELECT count(*) FROM {MEASURES} WHERE NOT is_met"),
+    "privacy/targets": ("count(*)", f"SELECT count(*) FROM {MEASURES} WHERE is_met IS NOT NULL"),
+    "privacy/kept": ("sum(kept_share)", f"SELECT sum(value) FROM {MEASURES} WHERE head = 'utility'"),
+    "privacy/attacks": (
+        "sum(found_share)",
+        f"SELECT sum(value) FROM {MEASURES} WHERE head IN ('control', 'linkability', 'inference') AND unit = 'share'",
+    ),
     "dictionary/columns": (
         "count(*)",
         "SELECT count(*) FROM duckdb_columns() WHERE database_name = 'published' AND schema_name <> 'main' AND "
@@ -97,18 +142,33 @@ SAME = {
     ),
 }
 EMPTY_HERE = {"overview/held", "overview/incomplete", "quality/corrections"}
-BY_HAND = {"trips/flows", "driving/movers"}
+OF_GROUPS = {"weekday", "hour", "at_least"}
+BY_HAND = {"trips/flows", "driving/movers", "assistant/texts"}
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    file = tmp_path_factory.mktemp("published") / "offloads.duckdb"
-    write_published(file, PEOPLE)
-    return Published(file, {"h3_cell": h3_cell})
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    shown = write_beside(tmp_path_factory.mktemp("acme"), PEOPLE)
+    write_published(shown.file, PEOPLE)
+    return shown
 
 
-def asked(published: Published, sql: str) -> list[tuple[Any, ...]]:
-    """Asked as an analyst does, of the file itself."""
+@pytest.fixture(scope="module")
+def published(shown: Shown) -> Published:
+    return Published(shown.file, {"h3_cell": h3_cell}, [p for one in shown.beside.values() for p in one.patterns])
+
+
+@pytest.fixture(scope="module")
+def values(shown: Shown) -> dict[str, Value]:
+    beside = {n: Source(one.sql, one.patterns, str(version_beside(one.patterns))) for n, one in shown.beside.items()}
+    return {**VALUES, **beside}
+
+
+def asked(published: Published, sql: str, values: Mapping[str, Value] = VALUES) -> list[tuple[Any, ...]]:
+    """Asked as an analyst does, of the files themselves."""
+    for name, value in values.items():
+        if isinstance(value, Source):
+            sql = sql.replace(f"{{{name}}}", value.files[0])
     with duckdb.connect(":memory:") as connection:
         prepare(connection)
         connection.execute(f"ATTACH '{published.file}' AS published (READ_ONLY)")
@@ -121,11 +181,11 @@ def test_every_tile_is_compared() -> None:
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_a_tile_shows_the_figure_of_its_mart(published: Published, name: str) -> None:
+def test_a_tile_shows_the_figure_of_its_mart(published: Published, values: Mapping[str, Value], name: str) -> None:
     figure, sql = SAME[name]
-    rows = published.answer(tile_named(name).statement(VALUES))
+    rows = published.answer(tile_named(name).statement(values))
     [(shown,)] = duckdb.sql(f"SELECT {figure} FROM rows").fetchall() if rows.height else [(0,)]
-    [(expected,)] = asked(published, sql)
+    [(expected,)] = asked(published, sql, values)
     assert expected
     assert float(shown) == pytest.approx(float(expected))
 
@@ -136,21 +196,104 @@ def test_a_tile_without_rows_is_empty(published: Published, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", tile_names())
-def test_a_tile_reads_documented_tables_of_no_vendor(published: Published, name: str) -> None:
+def test_a_tile_reads_documented_tables_of_no_vendor(
+    published: Published, values: Mapping[str, Value], name: str
+) -> None:
     tile = tile_named(name)
-    reads = published.reads(tile.statement(VALUES))
+    reads = published.reads(tile.statement(values))
     assert {schema for schema, _ in reads} <= {"mart", "ops"}
     assert set(reads) <= published.tables
-    assert tile.parameters <= VALUES.keys()
+    assert tile.parameters <= values.keys()
     assert tile.said.endswith("."), "what a tile says are sentences"
 
 
-def test_flows_join_the_cells_of_the_stays_around_trips(published: Published) -> None:
-    rows = published.answer(tile_named("trips/flows").statement(VALUES))
-    assert 0 < rows["trips"].sum() <= asked(published, f"SELECT count(*) FROM {TRIPS}")[0][0]
-    homes = asked(published, "SELECT DISTINCT latitude, longitude FROM mart.stationary")
-    cells = {h3_cell(round(latitude, 3), round(longitude, 3), 7) for latitude, longitude in homes}
-    assert set(rows["origin_cell"]) | set(rows["destination_cell"]) <= cells
+def test_flows_are_between_the_stays_around_each_trip(published: Published) -> None:
+    """Asked in another way, of all flows: the last stay that began no later, and the first one that began later."""
+    stays: dict[tuple[str, str], list[tuple[datetime, str]]] = defaultdict(list)
+    for feed, user, at, *place in asked(
+        published,
+        "SELECT feed, user_id, start_at, round(latitude, 3), round(longitude, 3) FROM mart.stationary ORDER BY 3",
+    ):
+        stays[feed, user].append((at, h3_cell(*place, 7)))
+    expected: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+    for feed, user, at, metres in asked(published, f"SELECT feed, user_id, start_at, distance_m FROM {TRIPS}"):
+        line = stays[feed, user]
+        after = bisect_right(line, at, key=itemgetter(0))
+        if 0 < after < len(line):
+            expected[line[after - 1][1], line[after][1]].append((user, metres))
+    rows = published.answer(tile_named("trips/flows").statement(VALUES)).to_dicts()
+    assert {(row["origin_cell"], row["destination_cell"]): (row["trips"], row["users"]) for row in rows} == {
+        way: (len(trips), len({user for user, _ in trips})) for way, trips in expected.items()
+    }
+    for row in rows:
+        trips = expected[row["origin_cell"], row["destination_cell"]]
+        assert row["median_km"] == pytest.approx(median(metres for _, metres in trips) / 1000, abs=0.051)
+
+
+def test_messages_have_the_columns_of_their_contract(tmp_path: Path, shown: Shown) -> None:
+    rows = pl.read_parquet(shown.beside["messages"].patterns[0])
+    listening_of(settings_in(tmp_path).feeds[0]).schema.validate(rows)
+
+
+@pytest.mark.parametrize("name", [name for name in tile_names() if name.startswith("assistant/")])
+def test_groups_of_few_logins_are_not_told(published: Published, values: Mapping[str, Value], name: str) -> None:
+    statement = tile_named(name).statement
+    told = published.answer(statement({**values, "text": ""}))
+    assert told["logins"].drop_nulls().min() >= 5
+    figures = [column for column, kind in told.schema.items() if kind.is_numeric() and column not in OF_GROUPS]
+    none = published.answer(statement({**values, "text": "", "smallest": 100_000}))
+    assert none.height
+    assert all(none[figure].is_null().all() for figure in figures)
+
+
+def test_texts_of_few_logins_are_counted_together(published: Published, values: Mapping[str, Value]) -> None:
+    def found(text: str) -> pl.DataFrame:
+        return published.answer(tile_named("assistant/texts").statement({**values, "text": text}))
+
+    assert found("").rows_by_key("text").keys() == {"hello", "how much is my bill", "(texts of few logins)"}
+    [(text, messages, logins, intent)] = found(SECRET[:6].upper()).rows()
+    assert (text, intent) == ("(texts of few logins)", None)
+    [(expected,)] = asked(published, "SELECT sum(n) FROM " + SAID % "ALL", values)
+    assert messages == logins == expected // 4
+    [(text, messages, *_)] = found(f"{SECRET} 3 19").rows()
+    assert (text, messages) == ("(texts of few logins)", None), "few have written that"
+
+
+def test_small_groups_of_the_report_are_not_told(published: Published, values: Mapping[str, Value]) -> None:
+    missed = published.answer(tile_named("privacy/missed").statement(values))
+    assert dict(missed.select("what", "measured").rows()) == {
+        "fewest persons who tell the same": "<5",
+        "next trips of the same person": "31.00 %",
+    }
+    figures = published.answer(tile_named("privacy/figures").statement({**values, "smallest": 1 + REPORT.persons}))
+    assert figures["persons"].item() == f"<{1 + REPORT.persons}"
+
+
+def test_targets_that_are_missed_are_those_of_which_more_than_all_is_used(
+    published: Published, values: Mapping[str, Value]
+) -> None:
+    rows = published.answer(tile_named("privacy/targets").statement(values))
+    assert set(rows.filter(pl.col("used") > 1)["state"]) == {"missed"}
+    assert set(rows.filter(pl.col("used") <= 1)["state"]) == {"met"}
+
+
+def test_what_stands_beside_is_read_when_it_is_made_anew(tmp_path: Path) -> None:
+    shown = write_beside(tmp_path, 8, 2)
+    write_published(shown.file, 4)
+    one = shown.beside["messages"]
+    published = Published(shown.file, {}, one.patterns)
+    assert version_beside([str(tmp_path / "none" / "*.parquet")]) is None
+
+    def counted() -> int:
+        sql = f"SELECT count(*) FROM ({one.sql})"
+        return int(published.answer(sql, str(version_beside(one.patterns))).item())
+
+    assert counted() == 8 * 2 * 4
+    file = Path(one.patterns[0]).with_name(f"{LAST_DAY}.parquet")
+    aside = file.with_suffix(".new")
+    pl.read_parquet(file).head(5).write_parquet(aside)
+    aside.replace(file)
+    assert counted() == 5
 
 
 def test_movers_are_those_whose_score_differs_most(published: Published) -> None:

@@ -21,6 +21,7 @@ from offload_platform.listening.clean import make_clean, unsettled_sessions
 from offload_platform.listening.days import KEY_ID, Tier
 from offload_platform.listening.errors import ListeningError
 from offload_platform.listening.raw import check_rules, key_of_raw, make_raw
+from offload_platform.listening.reading import messages_of
 from offload_platform.orchestration.build import build_definitions
 from offload_platform.orchestration.instance import open_instance
 from offload_platform.orchestration.listening import due_days, listening_sensor, tidy_days
@@ -64,6 +65,20 @@ def text_of(file: Path) -> str:
         return repr(pl.read_parquet(file).rows()) + repr(pl.read_parquet_metadata(file))
     content = file.read_bytes()
     return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
+
+
+def test_messages_are_read_in_words_of_no_vendor(listened: Callable[..., Place]) -> None:
+    place = listened()
+    read = messages_of(place.files, place.feed)
+    with duckdb.connect() as connection:
+        rows = pl.DataFrame(connection.sql(read.sql))
+    clean = pl.concat([place.clean(day) for day in place.days.of(Tier.CLEAN, "message")])
+    assert rows.height == clean.height
+    assert set(rows["feed"]) == {"acme"}
+    assert set(rows["country"]) == {"BE"}
+    for told, column in {"login": "AURA_ID", "session_s": "sesDuration", "text": "utterance", "score": "score"}.items():
+        assert rows[told].sort().equals(clean[column].sort(), check_names=False)
+    assert set(rows["reason"]) == {reason or "(none)" for reason in clean["REASON"]}
 
 
 @pytest.mark.usefixtures("with_key")

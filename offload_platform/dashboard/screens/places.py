@@ -22,7 +22,9 @@ tile(
     ),
 )
 left, right = st.columns(2)
-size = left.segmented_control("Cells", list(SIZES), default="middle (5 km²)", key="cells", required=True)
+size = left.segmented_control(
+    "Cells", list(SIZES), default="middle (5 km²)", key="cells", required=True, bind="query-params"
+)
 chosen = right.multiselect("Significance", SIGNIFICANCES, key="significance", bind="query-params", placeholder="all")
 tile(
     "places/cells",

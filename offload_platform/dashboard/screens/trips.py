@@ -20,7 +20,9 @@ tile(
         median_min="Median duration|{:,.0f} min",
     ),
 )
-size = st.segmented_control("Cells", list(SIZES), default="middle (5 km²)", key="cells", required=True)
+size = st.segmented_control(
+    "Cells", list(SIZES), default="middle (5 km²)", key="cells", required=True, bind="query-params"
+)
 tile(
     "trips/flows",
     maps.flows,
