@@ -33,6 +33,7 @@ _DEADLINES: Mapping[Cadence, Deadline] = {
 _PERIODS_LATE, _PERIODS_OVERDUE = 2, 8
 _FROM_ENVIRONMENT = "env:"
 _OWNER = re.compile(r"team:.+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+_CATALOG = re.compile(r"[a-z_]+=[^\s'\"]+( [a-z_]+=[^\s'\"]+)*")
 _FEEDS_EXAMPLE = "feeds.example.yaml"
 _IN_OTHER_WORDS = {
     "extra_forbidden": "unknown field; check its spelling against {example}",
@@ -81,6 +82,17 @@ class Listening(Strict):
     smallest_group: int = Field(default=5, ge=2, description="Persons below whom a group has no figures.")
     raw_days: int | None = Field(default=63, ge=1, description="Days for which what is pseudonymised is kept.")
     clean_days: int | None = Field(default=None, ge=1, description="Days for which what names nobody is kept.")
+
+
+def _without_credentials(url: str | None) -> str | None:
+    """An address of a store, as it is."""
+    if url is not None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError("must be http://host:port or https://host:port")
+        if parts.username or parts.password:
+            raise ValueError("must hold no credentials; use aws_profile or the environment")
+    return url
 
 
 class Feed(Strict):
@@ -146,13 +158,7 @@ class Feed(Strict):
     @field_validator("endpoint_url")
     @classmethod
     def _endpoint_without_credentials(cls, url: str | None) -> str | None:
-        if url is not None:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
-                raise ValueError("must be http://host:port or https://host:port")
-            if parts.username or parts.password:
-                raise ValueError("must hold no credentials; use aws_profile or the environment")
-        return url
+        return _without_credentials(url)
 
     @field_validator("app_id")
     @classmethod
@@ -432,10 +438,99 @@ class Privacy(Strict):
     report_weeks: int = Field(default=4, ge=1, description="Newest ISO weeks that the privacy report attacks.")
 
 
+class FanOut(StrEnum):
+    """Who stages parts and merges histories."""
+
+    INLINE = "inline"
+    """The process that loads or publishes."""
+    RAY = "ray"
+    """The nodes of a Ray cluster."""
+
+
+class SharedWarehouse(StrEnum):
+    """Where analysts find the published tables."""
+
+    DUCKDB = "duckdb"
+    """In the published file alone."""
+    DUCKLAKE = "ducklake"
+    """In a DuckLake as well, which many machines read."""
+
+
+def _place(url: str | None) -> str | None:
+    """A place of files, without a slash at its end."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query:
+        raise ValueError("must hold no credentials; use aws_profile or the environment")
+    is_bucket = parts.scheme == "s3" and parts.netloc
+    is_folder = parts.scheme == "file" and not parts.netloc
+    if not (is_bucket or is_folder) or not parts.path.strip("/") or parts.fragment:
+        raise ValueError("must be s3://bucket/prefix or file:///absolute/folder")
+    return url.rstrip("/")
+
+
+class Scale(Strict):
+    """Beyond one machine: which cluster stages and merges, and the shared warehouse. All of it is an extra.
+
+    Each machine has credentials of its own for the store, by `aws_profile` or its environment; the password of the
+    catalog is where libpq looks for it.
+    """
+
+    fan_out: FanOut = Field(default=FanOut.INLINE, description="Who stages parts and merges histories.")
+    ray_address: str | None = Field(
+        default=None, validate_default=True, pattern=r"^[A-Za-z0-9._-]+:\d+$", description="host:port of Ray's head."
+    )
+    staging: str | None = Field(
+        default=None, validate_default=True, description="s3://bucket/prefix or file:///folder that all nodes reach."
+    )
+    parts_at_once: int = Field(default=32, ge=1, le=256, description="Parts, or buckets of users, handed out at once.")
+    merge_from_rows: int | None = Field(
+        default=None, ge=0, description="Rows from which nodes merge; never by default."
+    )
+    warehouse: SharedWarehouse = Field(default=SharedWarehouse.DUCKDB, description="Where analysts find the tables.")
+    catalog: str | None = Field(
+        default=None, validate_default=True, description="PostgreSQL: host=… dbname=… user=…, without the password."
+    )
+    data: str | None = Field(
+        default=None, validate_default=True, description="s3://bucket/prefix or file:///folder of the lake's files."
+    )
+    keep_days: float = Field(default=7, ge=0, description="Days for which old states of the lake can be read.")
+    endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
+    region: str = "eu-west-1"
+    aws_profile: str | None = Field(default=None, description="Profile of the AWS credentials file.")
+
+    @field_validator("ray_address", "staging")
+    @classmethod
+    def _of_a_cluster(cls, said: str | None, info: ValidationInfo) -> str | None:
+        if said is None and info.data.get("fan_out") is FanOut.RAY:
+            raise ValueError("is missing; fan_out: ray needs it")
+        return _place(said) if info.field_name == "staging" else said
+
+    @field_validator("catalog", "data")
+    @classmethod
+    def _of_a_lake(cls, said: str | None, info: ValidationInfo) -> str | None:
+        if said is None and info.data.get("warehouse") is SharedWarehouse.DUCKLAKE:
+            raise ValueError("is missing; warehouse: ducklake needs it")
+        if info.field_name == "data":
+            return _place(said)
+        if said is not None and ("password" in said.lower() or "://" in said):
+            raise ValueError("must be host=… dbname=… user=…; the password is in PGPASSWORD or ~/.pgpass")
+        if said is not None and not _CATALOG.fullmatch(said):
+            raise ValueError("must be words like host=… dbname=… user=…, without quotes")
+        return said
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint_without_credentials(cls, url: str | None) -> str | None:
+        return _without_credentials(url)
+
+
 class Settings(Strict):
     """The whole configuration."""
 
     warehouse: Path
+    scale: Scale | None = None
     alerts: Alerts | None = None
     privacy: Privacy | None = None
     retention: Retention = Retention()

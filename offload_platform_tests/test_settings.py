@@ -11,7 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from offload_platform.contracts.contract import Cadence
-from offload_platform.settings import AlertKind, Alerts, Retention, SettingsError, feeds_file, read_settings
+from offload_platform.settings import (
+    AlertKind,
+    Alerts,
+    FanOut,
+    Retention,
+    Scale,
+    SettingsError,
+    SharedWarehouse,
+    feeds_file,
+    read_settings,
+)
 from offload_platform.thresholds import CheckThresholds, Deadline, Severity
 
 GOOD = """\
@@ -74,6 +84,7 @@ def test_the_example_is_valid() -> None:
 def test_the_example_is_valid_with_its_comments_taken_off(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "feeds.example.yaml").read_text(encoding="utf-8")
     uncommented = re.sub(r"(?m)^( *)# (?=\w+:)", r"\1", text)
+    uncommented = re.sub(r"(?m)^#   (?=\w+:)", "  ", uncommented)
     assert uncommented.count("#") < text.count("#")
     settings = read_settings(written(tmp_path, uncommented))
     [feed] = settings.feeds
@@ -86,6 +97,15 @@ def test_the_example_is_valid_with_its_comments_taken_off(tmp_path: Path) -> Non
         webhook_url="env:OFFLOAD_ALERT_WEBHOOK", about=tuple(AlertKind), ui_url="http://127.0.0.1:3000"
     )
     assert settings.retention.delivered_days == 400
+    assert settings.scale == Scale(
+        fan_out=FanOut.RAY,
+        ray_address="head:6379",
+        staging="s3://acme-lake/staging",
+        merge_from_rows=5_000_000,
+        warehouse=SharedWarehouse.DUCKLAKE,
+        catalog="host=pg dbname=lake user=offload",
+        data="s3://acme-lake/data",
+    )
 
 
 def test_types_are_those_subscribed_to_in_the_order_of_the_vendor(tmp_path: Path) -> None:
@@ -206,6 +226,34 @@ FAULTS = {
     "UI with a password": (
         GOOD + "alerts: {webhook_url: 'env:HOOK', ui_url: 'https://ann:hush@dagster.example.com'}\n",
         "9: alerts.ui_url: must hold no credentials",
+    ),
+    "nodes without a cluster": (
+        GOOD + "scale: {fan_out: ray, staging: 'file:///s'}\n",
+        "9: scale.ray_address: is missing; fan_out: ray needs it",
+    ),
+    "nodes without a shared place": (
+        GOOD + "scale: {fan_out: ray, ray_address: 'head:6379'}\n",
+        "9: scale.staging: is missing; fan_out: ray needs it",
+    ),
+    "shared place that is none": (
+        GOOD + "scale: {staging: '/mnt/shared'}\n",
+        "9: scale.staging: must be s3://bucket/prefix or file:///absolute/folder",
+    ),
+    "lake without a catalog": (
+        GOOD + "scale: {warehouse: ducklake, data: 's3://b/d'}\n",
+        "9: scale.catalog: is missing; warehouse: ducklake needs it",
+    ),
+    "lake without files": (
+        GOOD + "scale: {warehouse: ducklake, catalog: 'host=pg dbname=lake'}\n",
+        "9: scale.data: is missing; warehouse: ducklake needs it",
+    ),
+    "catalog with a password": (
+        GOOD + "scale: {catalog: 'host=pg dbname=lake password=hush'}\n",
+        "9: scale.catalog: must be host=… dbname=… user=…; the password is in PGPASSWORD or ~/.pgpass",
+    ),
+    "catalog that is no catalog": (
+        GOOD + "scale: {catalog: \"host='pg'\"}\n",
+        "9: scale.catalog: must be words like host=… dbname=… user=…, without quotes",
     ),
     "impossible date": (GOOD.replace("2018-12-01", "2018-02-30"), "8: feeds.0.start: Input should be a valid date"),
     "no date": (GOOD.replace("2018-12-01", "soon"), "8: feeds.0.start: Input should be a valid date"),

@@ -40,6 +40,8 @@ def doctor(
     settings = settings_of(feeds)
     findings = [Finding("", "configuration", Grade.GOOD, f"{settings.file}: {len(settings.feeds)} feeds")]
     findings += _warehouse_findings(settings)
+    if settings.scale is not None:
+        findings += _scale_findings(settings)
     if settings.privacy is not None:
         findings.append(_privacy_finding())
     if settings.alerts is not None or send_test_alert:
@@ -78,6 +80,24 @@ def _warehouse_findings(settings: Settings) -> Iterator["Finding"]:
     if open_folders := WarehouseFiles(folder).open_to_others():
         found = f"other users of this machine can enter {', '.join(map(str, open_folders))}"
         yield Finding("", "warehouse", Grade.NOTE, found, f"chmod go= {' '.join(map(str, open_folders))}")
+
+
+def _scale_findings(settings: Settings) -> Iterator["Finding"]:
+    from offload_platform.landing.inspection import Finding, Grade
+    from offload_platform.scale.errors import ScaleUnusable
+    from offload_platform.scale.upkeep import look_at_cluster, look_at_lake
+    from offload_platform.warehouse.files import WarehouseFiles
+
+    assert settings.scale is not None
+    files = WarehouseFiles(settings.warehouse)
+    for subject, look in (("cluster", look_at_cluster), ("lake", look_at_lake)):
+        try:
+            with files.staging_folder() as spill:
+                found = look(settings.scale, spill)
+        except ScaleUnusable as error:
+            yield Finding("", subject, Grade.PROBLEM, str(error), "docs/scale.md says how it is started.")
+        else:
+            yield Finding("", subject, Grade.GOOD, found)
 
 
 def _privacy_finding() -> "Finding":

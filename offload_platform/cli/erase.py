@@ -28,6 +28,7 @@ def erase(
     """Erase persons: rows, history, quarantine, staged and published files, and every later load."""
     from offload_platform.orchestration.erasing import erase_persons, preview
     from offload_platform.orchestration.instance import open_instance
+    from offload_platform.scale.errors import ScaleUnusable
     from offload_platform.warehouse.compact import CompactFailed
     from offload_platform.warehouse.erasure import Request
     from offload_platform.warehouse.files import WarehouseFiles
@@ -53,7 +54,7 @@ def erase(
     with open_instance(files, capture_output=False) as instance, stderr.status("Erasing …"):
         try:
             erased = erase_persons(settings, instance, request, key)
-        except (CompactFailed, PublishFailed) as error:
+        except (CompactFailed, PublishFailed, ScaleUnusable) as error:
             raise _problem(f"the rows are erased, but not all of their bytes are gone: {error}") from error
     _show(erased.erasure, "gone")
     for receipt in erased.receipts:

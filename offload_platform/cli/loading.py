@@ -92,6 +92,7 @@ def load(
     """
     from offload_platform.orchestration import run as runs
     from offload_platform.orchestration.instance import open_instance
+    from offload_platform.orchestration.sharing import is_behind
     from offload_platform.privacy.tiers import are_behind
     from offload_platform.warehouse.files import WarehouseFiles
 
@@ -101,7 +102,9 @@ def load(
     outcomes = []
     publishing_error = None
     has_tiers_to_make = settings.privacy is not None and are_behind(files)
-    if not plan.loads and (files.is_published or not files.build.exists()) and not has_tiers_to_make:
+    has_to_share = is_behind(settings)
+    is_up_to_date = files.is_published or not files.build.exists()
+    if not plan.loads and is_up_to_date and not has_tiers_to_make and not has_to_share:
         return [], plan, None
     try:
         with open_instance(files, capture_output=False) as instance:
@@ -114,9 +117,9 @@ def load(
             if files.build.exists() and not files.is_published:
                 with stderr.status("Publishing …"):
                     publishing_error = runs.publish_now(settings, instance)
-            elif has_tiers_to_make:
-                with stderr.status("Making the privacy tiers …"):
-                    publishing_error = runs.protect_now(settings, instance)
+            elif has_to_share or has_tiers_to_make:
+                with stderr.status("Sharing what is published …" if has_to_share else "Making the privacy tiers …"):
+                    publishing_error = runs.share_now(settings, instance) or runs.protect_now(settings, instance)
     except (KeyboardInterrupt, SystemExit):
         stderr.print("[yellow]stopped:[/yellow] what is loaded stays. Next: [bold]offload run[/bold] loads the rest")
         raise

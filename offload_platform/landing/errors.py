@@ -1,6 +1,8 @@
 """What can go wrong between the bucket and the staged rows. Every message says what to do next."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 
 class LandingError(Exception):
@@ -47,3 +49,7 @@ class MostlyBad(UntrustedPart):
         self.broken = broken
         self.reasons = reasons
         self.sample = sample
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled as it was made: a part may have been given up in another process.
+        return partial(type(self), **vars(self)), self.args

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -102,12 +103,45 @@ class StagedDelivery:
         return [drift for part in self.parts for drift in part.drift]
 
 
+class Bench(Protocol):
+    """Where single parts are staged: in this process, or elsewhere. What is staged is the same."""
+
+    @property
+    def at_once(self) -> int:
+        """How many parts it takes at the same time."""
+
+    def stage_part(
+        self, store: DeliveryStore, part: Part, contract: Contract, reading: Reading, folder: Path
+    ) -> StagedPart:
+        """Stage one part; its files are in the folder afterwards, whoever has made them.
+
+        Raises:
+            LandingError: it cannot be fetched or trusted.
+        """
+
+
+class OwnBench:
+    """Stages parts in this process, two at once."""
+
+    at_once = _WORKERS
+
+    def stage_part(
+        self, store: DeliveryStore, part: Part, contract: Contract, reading: Reading, folder: Path
+    ) -> StagedPart:
+        """Stage one part."""
+        return _stage_part(store, part, reading.of(contract), reading, folder)
+
+
+OWN_BENCH: Bench = OwnBench()
+
+
 def stage(
     store: DeliveryStore,
     delivery: Delivery,
     contract: Contract,
     folder: Path,
     on_progress: Callable[[int], None] = lambda _: None,
+    bench: Bench = OWN_BENCH,
 ) -> StagedDelivery:
     """Stage every part of a delivery into a folder; `on_progress` is told the stored bytes of each finished part.
 
@@ -117,14 +151,13 @@ def stage(
     """
 
     def stage_one(part: Part) -> StagedPart:
-        staged = _stage_part(store, part, read_by, reading, folder)
+        staged = bench.stage_part(store, part, contract, reading, folder)
         on_progress(part.stored.size)
         return staged
 
     reading = reading_of(store.feed, contract)
-    read_by = reading.of(contract)
 
-    with ThreadPoolExecutor(_WORKERS) as workers:
+    with ThreadPoolExecutor(bench.at_once) as workers:
         parts = tuple(workers.map(stage_one, delivery.parts))
     return StagedDelivery(delivery, contract, parts, reading)
 
@@ -135,6 +168,7 @@ def stage_each(
     contract: Contract,
     folder: Path,
     on_progress: Callable[[int], None] = lambda _: None,
+    bench: Bench = OWN_BENCH,
 ) -> tuple[list[StagedDelivery], list[LandingError]]:
     """Stage deliveries that stand for themselves: what of them could be staged, in order, and what was wrong elsewhere.
 
@@ -148,11 +182,11 @@ def stage_each(
         own = folder / f"{number:05d}"
         own.mkdir()
         try:
-            return stage(store, delivery, contract, own, on_progress)
+            return stage(store, delivery, contract, own, on_progress, bench)
         except LandingError as error:
             return error
 
-    with ThreadPoolExecutor(_WORKERS) as workers:
+    with ThreadPoolExecutor(bench.at_once) as workers:
         outcomes = list(workers.map(stage_one, enumerate(deliveries)))
     refused = [outcome for outcome in outcomes if isinstance(outcome, LandingError)]
     return [outcome for outcome in outcomes if isinstance(outcome, StagedDelivery)], refused

@@ -28,6 +28,7 @@ from offload_platform.privacy.erasing import (
 )
 from offload_platform.privacy.tiers import build_all
 from offload_platform.quality.protect import PseudonymKey
+from offload_platform.scale.upkeep import purge_shared
 from offload_platform.settings import Settings
 from offload_platform.warehouse.compact import compact
 from offload_platform.warehouse.erasure import Erasure, Removed, Request, erase, what_would_go
@@ -59,7 +60,8 @@ def erase_persons(settings: Settings, instance: dg.DagsterInstance, request: Req
     Raises:
         ErasureKeyError: earlier erasures were made with another key; nothing was erased.
         PseudonymKeyError: there are pseudonyms, and the key that they were made with is missing; nothing was erased.
-        CompactFailed, PublishFailed: the rows are erased, but not all bytes are gone; the next call goes on.
+        CompactFailed, PublishFailed, ScaleUnusable: the rows are erased, but not all bytes are gone; the next call
+            goes on.
     """
     warehouse = warehouse_in(settings.warehouse)
     files = warehouse.files
@@ -79,6 +81,8 @@ def erase_persons(settings: Settings, instance: dg.DagsterInstance, request: Req
     instance.report_runless_asset_event(
         dg.AssetMaterialization(PUBLISHED_KEY, metadata=publishing_metadata(published, files))
     )
+    with files.staging_folder() as spill:
+        in_lake = purge_shared(settings.scale, files.published, spill, erasure.ids)
     _renew_tiers(settings, files, instance)
     if of_days is not None:
         forget_persons(settings, of_days, erasure.ids | erasure.linked)
@@ -89,7 +93,8 @@ def erase_persons(settings: Settings, instance: dg.DagsterInstance, request: Req
     files.clear_staging(float("inf"))
     with warehouse.writing() as connection:
         receipts = write_receipts(connection, files)
-    return Erased(erasure, tuple(receipts), tuple(_search(settings, files, erasure.ids, of_tiers)))
+    found_in = [*_search(settings, files, erasure.ids, of_tiers), *in_lake]
+    return Erased(erasure, tuple(receipts), tuple(found_in))
 
 
 def _renew_tiers(settings: Settings, files: WarehouseFiles, instance: dg.DagsterInstance) -> None:

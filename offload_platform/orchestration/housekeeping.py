@@ -17,6 +17,7 @@ from offload_platform.orchestration.exporting import OF_EXPORTS
 from offload_platform.orchestration.listening import tidy_days
 from offload_platform.orchestration.publishing import PUBLISHED_KEY, publishing_metadata
 from offload_platform.orchestration.resources import WarehouseResource, warehouse_in
+from offload_platform.scale.upkeep import tidy_shared
 from offload_platform.settings import Feed, Settings
 from offload_platform.warehouse.compact import compact
 from offload_platform.warehouse.files import WarehouseFiles, prepare
@@ -47,6 +48,7 @@ class Tidied:
     published: bool
     day_files: int = 0
     day_bytes: int = 0
+    shared_files: int = 0
 
 
 def tidy(
@@ -74,6 +76,10 @@ def tidy(
         expired, published = _tidy_rows(
             warehouse, settings.feeds, instance, now - timedelta(days=settings.retention.delivered_days), dry_run
         )
+    shared_files = 0
+    if settings.scale is not None and not dry_run:
+        with files.staging_folder() as spill:
+            shared_files = tidy_shared(settings.scale, spill, now)
     return Tidied(
         tuple(expired),
         tuple(folder.name for folder in staging),
@@ -86,6 +92,7 @@ def tidy(
         published,
         day_files,
         day_bytes,
+        shared_files,
     )
 
 
@@ -102,6 +109,8 @@ def in_words(tidied: Tidied) -> list[str]:
         said.append(f"build file: {_mb(tidied.build_bytes_before)} before, {_mb(tidied.build_bytes_after)} after")
     if tidied.day_files:
         said.append(f"made of logs: {tidied.day_files:,} files, {_mb(tidied.day_bytes)}")
+    if tidied.shared_files:
+        said.append(f"shared: {tidied.shared_files:,} files of old states of the lake, or of attempts that failed")
     if tidied.staging:
         said.append(f"staging: {len(tidied.staging):,} folders, {_mb(tidied.staging_bytes)}")
     if tidied.runs or tidied.runs_without_logs:

@@ -7,7 +7,9 @@ import dagster as dg
 
 from offload_platform.orchestration.reports import table
 from offload_platform.orchestration.resources import WarehouseResource
-from offload_platform.settings import Feed
+from offload_platform.scale.errors import ScaleUnusable
+from offload_platform.scale.merging import buckets_of
+from offload_platform.settings import Feed, Scale
 from offload_platform.warehouse.files import WarehouseFiles, WarehouseUnusable, troubles_explained
 from offload_platform.warehouse.holds import Held
 from offload_platform.warehouse.publish import Published, publish
@@ -17,8 +19,10 @@ HELD_CHECK = "no_delivery_is_held"
 PUBLISHED_KEY = dg.AssetKey("published_file")
 
 
-def published_file(feeds: Sequence[Feed], tables: Sequence[dg.AssetsDefinition]) -> dg.AssetsDefinition:
-    """The asset of the file that analysts open; it depends on every table."""
+def published_file(
+    feeds: Sequence[Feed], tables: Sequence[dg.AssetsDefinition], scale: Scale | None = None
+) -> dg.AssetsDefinition:
+    """The asset of the file that analysts open; it depends on every table. Histories are merged where `scale` says."""
     condition = dg.AutomationCondition
     after_loads = (
         condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
@@ -48,8 +52,8 @@ def published_file(feeds: Sequence[Feed], tables: Sequence[dg.AssetsDefinition])
     def publish_warehouse(warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         try:
             with troubles_explained(warehouse.files.root), warehouse.writing() as connection:
-                published = publish(connection, warehouse.files, feeds)
-        except WarehouseUnusable as error:
+                published = publish(connection, warehouse.files, feeds, buckets_of(scale))
+        except (WarehouseUnusable, ScaleUnusable) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         return dg.MaterializeResult(
             metadata=publishing_metadata(published, warehouse.files), check_results=[_held_result(published.held)]

@@ -22,6 +22,7 @@ from offload_platform.orchestration.listening import Due, step_keys
 from offload_platform.orchestration.partitions import partition_key_of, partition_of
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import source_of, warehouse_in
+from offload_platform.orchestration.sharing import SHARED_KEY, is_behind
 from offload_platform.orchestration.slots import slots_of
 from offload_platform.orchestration.tables import table_key
 from offload_platform.orchestration.tiers import tier_keys
@@ -185,14 +186,31 @@ def default_parallel(loads: Sequence[PlannedLoad]) -> int:
 
 
 def publish_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
-    """Materialise the published file, and the privacy tiers that are made of it; returns what went wrong, or None.
+    """Materialise the published file, and what is made of it: the shared warehouse and the privacy tiers.
+
+    Returns what went wrong, or None.
 
     Raises:
         KeyboardInterrupt: it was interrupted; the old files stand.
     """
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     wrong = _error_of(_materialise(job, instance, [PUBLISHED_KEY]))
-    return f"not published: {wrong}" if wrong else protect_now(settings, instance)
+    if wrong:
+        return f"not published: {wrong}"
+    return share_now(settings, instance) or protect_now(settings, instance)
+
+
+def share_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
+    """Materialise the shared warehouse, if it is behind what is published; returns what went wrong, or None.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; the lake is as it was.
+    """
+    if not is_behind(settings):
+        return None
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    wrong = _error_of(_materialise(job, instance, [SHARED_KEY]))
+    return f"the shared warehouse is as it was: {wrong}" if wrong else None
 
 
 def protect_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:

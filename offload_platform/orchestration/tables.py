@@ -15,7 +15,8 @@ from offload_platform.orchestration.deliveries import delivery_key
 from offload_platform.orchestration.partitions import partition_of, partitions_of
 from offload_platform.orchestration.reports import load_metadata
 from offload_platform.orchestration.resources import FeedSource, WarehouseResource, source_key
-from offload_platform.settings import Feed
+from offload_platform.scale.cluster import bench_of
+from offload_platform.settings import Feed, Scale
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.load import load_partition
 from offload_platform.warehouse.views import delivered_columns
@@ -30,9 +31,12 @@ def subscribed_contracts(feed: Feed) -> list[Contract]:
     return [contracts[t] for family in feed.cadence for t in feed.expected_types(family) if t in contracts]
 
 
-def tables_of(feed: Feed) -> list[dg.AssetsDefinition]:
-    """The table assets of a feed: one for each subscribed offload type that has a contract."""
-    return [_table(feed, contract) for contract in subscribed_contracts(feed)]
+def tables_of(feed: Feed, scale: Scale | None = None) -> list[dg.AssetsDefinition]:
+    """The table assets of a feed: one for each subscribed offload type that has a contract.
+
+    Parts are staged where `scale` says.
+    """
+    return [_table(feed, contract, scale) for contract in subscribed_contracts(feed)]
 
 
 def table_key(feed: Feed, offload_type: str) -> dg.AssetKey:
@@ -40,7 +44,7 @@ def table_key(feed: Feed, offload_type: str) -> dg.AssetKey:
     return dg.AssetKey([feed.name, offload_type])
 
 
-def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
+def _table(feed: Feed, contract: Contract, scale: Scale | None) -> dg.AssetsDefinition:
     key = table_key(feed, contract.offload_type)
 
     @dg.asset(
@@ -69,7 +73,12 @@ def _table(feed: Feed, contract: Contract) -> dg.AssetsDefinition:
         partition = partition_of(feed, contract, context.partition_key)
         try:
             loaded = load_partition(
-                source.store(feed), partition, warehouse.files, warehouse.writing, context.run.run_id
+                source.store(feed),
+                partition,
+                warehouse.files,
+                warehouse.writing,
+                context.run.run_id,
+                bench=bench_of(scale),
             )
         except LandingError as error:
             if isinstance(error, MostlyBad):

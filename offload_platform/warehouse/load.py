@@ -9,7 +9,7 @@ from offload_platform.contracts.deliveries import Delivery, combined
 from offload_platform.landing.deliveries import Choice, choose, discover
 from offload_platform.landing.errors import LandingError, SourceUnavailable
 from offload_platform.landing.pseudonyms import reading_of
-from offload_platform.landing.staging import StagedDelivery, stage, stage_each
+from offload_platform.landing.staging import OWN_BENCH, Bench, StagedDelivery, stage, stage_each
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.quality.reading import Reading
 from offload_platform.settings import Feed
@@ -72,12 +72,14 @@ def load_partition(
     run_id: str,
     on_progress: Callable[[int], None] = lambda _: None,
     on_staged: Callable[[StagedDelivery], None] = lambda _: None,
+    bench: Bench = OWN_BENCH,
 ) -> Loaded:
     """Load the newest complete delivery of a partition; where deliveries add up, all that are new or changed.
 
     The writer lock is held for the commit and its measures alone, and for a look at what is loaded.
 
     `on_progress` is told the stored bytes of each finished part; `on_staged` sees the staged files before they go.
+    Parts are staged at the `bench`.
 
     Raises:
         NothingToLoad: there is no complete delivery; the message says why.
@@ -90,8 +92,8 @@ def load_partition(
         raise NothingToLoad(_why_nothing(partition, choice))
     with troubles_explained(files.root):
         if partition.adds_up:
-            return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
-        return _replace(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged)
+            return _add(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged, bench)
+        return _replace(store, partition, choice, reading, files, writing, run_id, on_progress, on_staged, bench)
 
 
 def _replace(
@@ -104,11 +106,12 @@ def _replace(
     run_id: str,
     on_progress: Callable[[int], None],
     on_staged: Callable[[StagedDelivery], None],
+    bench: Bench,
 ) -> Loaded:
     """Load the delivery that counts in the place of whatever the partition holds."""
     assert choice.chosen is not None
     with files.staging_folder() as folder:
-        staged = stage(store, choice.chosen, partition.contract, folder, on_progress)
+        staged = stage(store, choice.chosen, partition.contract, folder, on_progress, bench)
         on_staged(staged)
         replaced = partition.replaced_by(choice.chosen)
         with writing() as connection:
@@ -131,6 +134,7 @@ def _add(
     run_id: str,
     on_progress: Callable[[int], None],
     on_staged: Callable[[StagedDelivery], None],
+    bench: Bench,
 ) -> Loaded:
     """Load what is new or changed of deliveries that add up; one that cannot be read does not keep out the others."""
     contract, whole = partition.contract, combined(choice.counting)
@@ -138,7 +142,7 @@ def _add(
         check_key(connection, reading.key)
         new = not_loaded(connection, partition.feed, contract, choice.counting, reading.version(contract))
     with files.staging_folder() as folder:
-        staged, refused = stage_each(store, new, contract, folder, on_progress)
+        staged, refused = stage_each(store, new, contract, folder, on_progress, bench)
         for one in staged:
             on_staged(one)
         if refused and not staged:

@@ -19,7 +19,7 @@ from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
 from offload_platform.warehouse.ops import OF_TYPE
-from offload_platform.warehouse.sql import quoted
+from offload_platform.warehouse.sql import literal, quoted
 from offload_platform.warehouse.views import delivered_view
 
 _ROWS_PER_BUCKET = 1_000_000
@@ -297,7 +297,10 @@ def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repe
     """Rows whose key has the hash of another's are few; only they are compared, key by key and column by column."""
     table = delivered_view(replaced.contract)
     # Of a slice of several deliveries, a key may stand in each.
-    key = ", ".join(quoted(name) for name in dict.fromkeys((*replaced.contract.key, "delivery_stamp")))
+    names = list(dict.fromkeys((*replaced.contract.key, "delivery_stamp")))
+    key = ", ".join(quoted(name) for name in names)
+    # DuckDB 1.5 makes no table of a struct without names.
+    named_key = f"{{{', '.join(f'{literal(name)}: {quoted(name)}' for name in names)}}}"
     # DuckDB gives NULL, [] and [NULL] one hash; their JSON differs.
     content = ", ".join(
         f"to_json({quoted(c.name)})" if c.dtype.is_nested() else quoted(c.name)
@@ -316,7 +319,7 @@ def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repe
         f"""
         CREATE OR REPLACE TEMP TABLE repeated AS
         WITH contents AS (
-            SELECT row({key}) AS key, hash({content}) AS content, count(*) AS n, min(line) AS first_line
+            SELECT {named_key} AS key, hash({content}) AS content, count(*) AS n, min(line) AS first_line
             FROM {table} SEMI JOIN suspects ON hash({key}) = key_hash WHERE {_IN_SLICE} GROUP BY ALL
         )
         SELECT key, sum(n)::BIGINT AS key_rows, count(*) AS key_contents, min(first_line) AS first_line
@@ -333,7 +336,7 @@ def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repe
             f"""
             WITH examples AS (FROM repeated ORDER BY key_contents > 1 DESC, first_line, key LIMIT {_EXAMPLES})
             SELECT key_rows, key_contents, min(row(object_key, line), {_PLACES_OF_AN_EXAMPLE})
-            FROM {table} JOIN examples ON row({key}) IS NOT DISTINCT FROM examples.key WHERE {_IN_SLICE}
+            FROM {table} JOIN examples ON {named_key} IS NOT DISTINCT FROM examples.key WHERE {_IN_SLICE}
             GROUP BY examples.key, key_rows, key_contents, first_line
             ORDER BY key_contents > 1 DESC, first_line, examples.key
             """,

@@ -17,7 +17,7 @@ from offload_platform.warehouse.ops import OF_TYPE
 from offload_platform.warehouse.sql import fetched
 from offload_platform.warehouse.storage import note_unmerged
 from offload_platform.warehouse.transactions import transaction
-from offload_platform.warehouse.versions import Versions
+from offload_platform.warehouse.versions import OWN_BUCKETS, Buckets, Versions
 from offload_platform.warehouse.views import has_views
 
 _HAS_UNMERGED = "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'store' AND table_name = 'unmerged'"
@@ -38,14 +38,17 @@ class Merged:
     versions: dict[str, int]
 
 
-def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> list[Merged]:
+def merge(
+    connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = (), buckets: Buckets = OWN_BUCKETS
+) -> list[Merged]:
     """Bring the history of every offload type to what is loaded.
 
     What is worked out is kept bucket by bucket: in one transaction, nothing that the work leaves behind would go before
     its end. What an interrupted merge has left half done, the next works out again: deliveries stay unmerged until all
     is done, and the versions follow from the deliveries alone.
 
-    `feeds` say from when on a delivery takes back so much that it is held; the usual limits hold for others.
+    `feeds` say from when on a delivery takes back so much that it is held; the usual limits hold for others. Versions
+    are worked out by `buckets`; what is decided over all users is decided here.
     """
     limits = {feed.name: feed.thresholds for feed in feeds}
     if not fetched(connection, _HAS_UNMERGED):
@@ -74,7 +77,7 @@ def merge(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed] = ()) -> 
             held = judged_from(connection, feed, contract, first)
             for stamp in held:
                 note_unmerged(connection, feed, contract, stamp)
-            one = Versions(connection, feed, contract, min([first, *held]), has_lost_rows)
+            one = Versions(connection, feed, contract, min([first, *held]), has_lost_rows, buckets)
             _merge_all_but_suspects(one, thresholds.withdrawals)
             merged.append(Merged(feed, offload_type, first, last, deliveries, one.begun()))
         connection.execute(

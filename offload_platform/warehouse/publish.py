@@ -26,6 +26,7 @@ from offload_platform.warehouse.ops import OPS_TABLES, ensure_ops
 from offload_platform.warehouse.presence import PRESENCE, presence_sql
 from offload_platform.warehouse.sql import fetched, literal, quoted
 from offload_platform.warehouse.storage import rows_table, versions_table
+from offload_platform.warehouse.versions import OWN_BUCKETS, Buckets
 from offload_platform.warehouse.views import history_sql
 
 _READ_ONLY = 0o444
@@ -53,18 +54,24 @@ class Published:
     seconds: float
 
 
-def publish(connection: duckdb.DuckDBPyConnection, files: WarehouseFiles, feeds: Iterable[Feed] = ()) -> Published:
+def publish(
+    connection: duckdb.DuckDBPyConnection,
+    files: WarehouseFiles,
+    feeds: Iterable[Feed] = (),
+    buckets: Buckets = OWN_BUCKETS,
+) -> Published:
     """Merge what is not merged yet, write the published file beside the old one, verify it, and put it in its place.
 
-    `feeds` say from when on a delivery is held. The connection is the writer's, with the writer lock held; it is closed
-    here. The published file is read-only, so that no client opens it for writing by accident.
+    `feeds` say from when on a delivery is held, and `buckets` work out the versions. The connection is the writer's,
+    with the writer lock held; it is closed here. The published file is read-only, so that no client opens it for
+    writing by accident.
 
     Raises:
         PublishFailed: the new file cannot be read, or holds other rows than the build file.
     """
     started = time.monotonic()
     ensure_ops(connection)
-    merged, held = tuple(merge(connection, feeds)), tuple(held_deliveries(connection))
+    merged, held = tuple(merge(connection, feeds, buckets)), tuple(held_deliveries(connection))
     too_old = too_old_to_merge(connection)
     vendors = loaded_vendors(connection)
     connection.execute("CHECKPOINT")

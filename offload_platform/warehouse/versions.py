@@ -11,8 +11,9 @@ stands. It is worked out in buckets of keys, one after the other, so that memory
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import duckdb
 
@@ -27,6 +28,31 @@ _ROWS_PER_BUCKET = 250_000
 _LAST = "(SELECT max(seen_at) FROM unmerged)"
 
 
+class Buckets(Protocol):
+    """Who works out the buckets of keys: this process, or others. What comes of it is the same."""
+
+    def work_out(self, versions: "Versions", rows: int) -> None:
+        """Bring the table of versions to the deliveries that count; `rows` are about as many as are looked at.
+
+        The tables of deliveries are there: unmerged, left_out, loaded, counted, found, present, looked_at.
+        """
+
+
+class OwnBuckets:
+    """Works out one bucket after the other, in this process."""
+
+    def work_out(self, versions: "Versions", rows: int) -> None:
+        """Bring the table of versions to the deliveries that count."""
+        buckets = 1 + rows // _ROWS_PER_BUCKET
+        for bucket in range(buckets):
+            versions.find_candidates(f"hash(key_id) % {buckets} = {bucket}")
+            versions.work_out_candidates()
+            versions.replace_stale("FROM stale", "FROM fresh")
+
+
+OWN_BUCKETS: Buckets = OwnBuckets()
+
+
 @dataclass(frozen=True)
 class Versions:
     """The versions of one feed's offload type; `first` is the stamp of the first delivery that is not merged."""
@@ -36,33 +62,51 @@ class Versions:
     contract: Contract
     first: datetime
     has_lost_rows: bool
+    buckets: Buckets = OWN_BUCKETS
+    _created: dict[str, None] = field(default_factory=dict, init=False, repr=False)
 
     def work_out(self, left_out: Collection[datetime]) -> None:
         """Merge all deliveries but some; what was merged of those before is undone."""
         self._execute("CREATE OR REPLACE TEMP TABLE left_out (seen_at TIMESTAMPTZ)")
         for stamp in left_out:
             self.connection.execute("INSERT INTO left_out VALUES (?)", [stamp])
-        names = ["left_out", *self._create(self._deliveries())]
-        versions = versions_table(self.contract)
-        buckets = 1 + self._size() // _ROWS_PER_BUCKET
-        for bucket in range(buckets):
-            names += self._create(self._steps(f"hash(key_id) % {buckets} = {bucket}"))
-            with transaction(self.connection):
-                self._execute(f"DELETE FROM {versions} WHERE rowid IN (FROM stale)")
-                self._execute(f"INSERT INTO {versions} BY NAME FROM fresh")
+        self._create(self._deliveries())
+        self.buckets.work_out(self, self._size())
         if self.has_lost_rows:
             forget_rows(self.connection, self.feed, self.contract)
         with transaction(self.connection):
             self._count_withdrawals()
-        for name in dict.fromkeys(names):
+        for name in ("left_out", *self._created):
             self._execute(f"DROP TABLE {name}")
+        self._created.clear()
 
-    def _create(self, tables: Iterator[tuple[str, str]]) -> list[str]:
-        names = []
+    def find_candidates(self, in_bucket: str = "true") -> None:
+        """Make the table `candidates`: all that the merge can be about, of rows for which a condition holds."""
+        self._create(iter([("candidates", self._candidates(in_bucket))]))
+
+    def work_out_candidates(self) -> None:
+        """Work out the versions of what `candidates` holds: the tables `stale` and `fresh`.
+
+        `stale` are the row ids of versions that hold no more, `fresh` those that take their place.
+        """
+        self._create(self._steps())
+
+    def replace_stale(self, stale: str, fresh: str) -> None:
+        """Put versions in the place of others, as queries of row ids and of versions; all of them or none."""
+        versions = versions_table(self.contract)
+        with transaction(self.connection):
+            self._execute(f"DELETE FROM {versions} WHERE rowid IN ({stale})")
+            self._execute(f"INSERT INTO {versions} BY NAME {fresh}")
+
+    @property
+    def is_of_users(self) -> bool:
+        """Whether all that is known of a key is about one user, so that users can be merged one without the others."""
+        return self.contract.subject is not None and self.contract.subject in self.contract.identity
+
+    def _create(self, tables: Iterator[tuple[str, str]]) -> None:
         for name, sql in tables:
             self._execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {sql}")
-            names.append(name)
-        return names
+            self._created[name] = None
 
     def _size(self) -> int:
         """Rows that are looked at, or deliveries of them where these are more."""
@@ -124,8 +168,7 @@ class Versions:
             f"WHERE {self._ours} AND (delivery_stamp IN (FROM counted) OR delivery_stamp IN (FROM unmerged))",
         )
 
-    def _steps(self, in_bucket: str) -> Iterator[tuple[str, str]]:
-        yield "candidates", self._candidates(in_bucket)
+    def _steps(self) -> Iterator[tuple[str, str]]:
         yield (
             "sighted",
             f"SELECT row_no, part_no, line FROM {sightings_table(self.contract)} JOIN candidates USING (row_no) "

@@ -1,0 +1,87 @@
+"""The shared warehouse as an asset: brought to each published file, where the configuration has one."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from offload_platform.orchestration.publishing import PUBLISHED_KEY
+from offload_platform.orchestration.resources import WarehouseResource
+from offload_platform.scale.errors import ScaleUnusable
+from offload_platform.scale.lake import Lake, lake_of
+from offload_platform.scale.mirror import Mirrored, publish_to_lake
+from offload_platform.settings import Settings
+from offload_platform.warehouse.files import WarehouseFiles
+
+SHARED_KEY = dg.AssetKey("shared_warehouse")
+
+
+def shared_warehouse(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The asset of the lake that analysts attach; none where the configuration has none."""
+    lake = lake_of(settings.scale)
+    return [] if lake is None else [_shared(lake)]
+
+
+def share_after_publishing() -> dg.AutomationConditionSensorDefinition:
+    """The sensor that brings the lake to what was published; running from the start."""
+    return dg.AutomationConditionSensorDefinition(
+        "share_after_publishing",
+        target=dg.AssetSelection.assets(SHARED_KEY),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+
+
+def _shared(lake: Lake) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=SHARED_KEY,
+        deps=[PUBLISHED_KEY],
+        group_name="warehouse",
+        owners=["team:data-platform"],
+        kinds={"duckdb", "postgres"},
+        automation_condition=dg.AutomationCondition.eager(),
+        description="The lake that analysts attach from many machines: tables, views, macros and comments of the "
+        "published file, brought to it in one commit. Readers see one published state or the next.",
+    )
+    def share(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        files = warehouse.files
+        try:
+            shared = _identity(files)
+            with files.staging_folder() as spill:
+                mirrored = publish_to_lake(files.published, lake, context.run.run_id, spill)
+            _mark_of(files).write_text(shared, encoding="utf-8")
+        except ScaleUnusable as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        return dg.MaterializeResult(metadata=sharing_metadata(mirrored))
+
+    return share
+
+
+def is_behind(settings: Settings) -> bool:
+    """Whether there is a lake, and what is published was not brought to it yet."""
+    files = WarehouseFiles(settings.warehouse)
+    if lake_of(settings.scale) is None or not files.published.exists():
+        return False
+    mark = _mark_of(files)
+    return not mark.exists() or mark.read_text(encoding="utf-8") != _identity(files)
+
+
+def _mark_of(files: WarehouseFiles) -> Path:
+    """The file that says which published file the lake was brought to."""
+    return files.build.with_name("shared")
+
+
+def _identity(files: WarehouseFiles) -> str:
+    return str(files.published.stat().st_mtime_ns)
+
+
+def sharing_metadata(mirrored: Mirrored) -> dict[str, Any]:
+    """What is said in Dagster of a lake that was brought to the published file."""
+    return {
+        "snapshot": mirrored.snapshot,
+        "rows": sum(mirrored.rows.values()),
+        "rows by table": dg.MetadataValue.json(mirrored.rows),
+        "files written": mirrored.written,
+        "files kept": mirrored.kept,
+        "lock held (s)": round(mirrored.locked_seconds, 3),
+        "seconds": round(mirrored.seconds, 3),
+    }
