@@ -24,10 +24,11 @@ def published_file(
 ) -> dg.AssetsDefinition:
     """The asset of the file that analysts open; it depends on every table. Histories are merged where `scale` says."""
     condition = dg.AutomationCondition
+    news = condition.any_deps_updated()
+    # What is seen at one look may have come in any order: a load that is seen together with a request, or after one,
+    # may be of after the file. To publish once more costs little; once less leaves a load out.
     after_loads = (
-        condition.any_deps_updated().since(condition.newly_requested() | condition.newly_updated())
-        & ~condition.any_deps_in_progress()
-        & ~condition.in_progress()
+        news.since(condition.newly_requested() & ~news) & ~condition.any_deps_in_progress() & ~condition.in_progress()
     ).with_label("a table was loaded and no load is under way")
 
     @dg.asset(

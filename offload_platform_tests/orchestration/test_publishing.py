@@ -108,6 +108,29 @@ def test_a_load_of_the_same_partition_is_news_too(automation: Automation) -> Non
     assert automation.asks_to_publish()
 
 
+def test_a_load_that_ends_right_after_a_publish_is_published_too(automation: Automation) -> None:
+    """Both are seen at one look, as looks are half a minute apart."""
+    assert not automation.asks_to_publish()
+    automation.materialise(SEGMENTS, "2018-12-08")
+    assert automation.asks_to_publish()
+    automation.materialise(PUBLISHED_KEY)
+    automation.materialise(SEGMENTS, "2018-12-15")
+    assert automation.asks_to_publish()
+    automation.materialise(PUBLISHED_KEY)
+    assert not automation.asks_to_publish()
+
+
+def test_a_load_that_ends_while_it_is_published_is_published_too(automation: Automation) -> None:
+    assert not automation.asks_to_publish()
+    automation.materialise(SEGMENTS, "2018-12-08")
+    assert automation.asks_to_publish()
+    assert not automation.asks_to_publish()
+    automation.materialise(SEGMENTS, "2018-12-15")
+    # The file that was asked for first is told of after the load, and was made before it.
+    automation.materialise(PUBLISHED_KEY)
+    assert automation.asks_to_publish()
+
+
 def test_the_asset_tells_what_it_published(automation: Automation, tmp_path: Path) -> None:
     automation.materialise(SEGMENTS, "2018-12-08")
     automation.materialise(PUBLISHED_KEY)
