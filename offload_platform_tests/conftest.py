@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from offload_platform import cli
+from offload_platform.cli import console
 from offload_platform.contracts.contract import Contract
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.settings import Feed
@@ -36,6 +37,10 @@ def _silence_the_end() -> None:
 
 
 atexit.register(_silence_the_end)
+# Processes among which the suite is shared out are told the width of a terminal that is none (GNU readline does it);
+# tables are as in a file.
+os.environ.pop("COLUMNS", None)
+console.stdout.width = 160
 
 APP_ID = "5a689ab0e97b960500002109"
 JOB = "0b4f3c1e-7a52-4c9b-9d3e-2f6a8c1d5e70"
