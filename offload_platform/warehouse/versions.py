@@ -7,7 +7,8 @@ changed, an observation of an earlier change than one before it says nothing. De
 times play no part, so every order of loads gives the same versions.
 
 Only what a new or changed delivery can touch is worked out again, from the first such delivery on: what held before it
-stands. It is worked out in buckets of keys, one after the other, so that memory does not grow with the deliveries.
+stands. It is worked out in buckets of keys, one after the other, so that memory does not grow with the deliveries; each
+is kept at once, as DuckDB gives back what temporary tables held at the end of a transaction only.
 """
 
 from collections.abc import Collection, Iterator
