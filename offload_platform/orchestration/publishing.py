@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from offload_platform.orchestration.automation import after_news
 from offload_platform.orchestration.reports import table
 from offload_platform.orchestration.resources import WarehouseResource
 from offload_platform.scale.errors import ScaleUnusable
@@ -23,13 +24,6 @@ def published_file(
     feeds: Sequence[Feed], tables: Sequence[dg.AssetsDefinition], scale: Scale | None = None
 ) -> dg.AssetsDefinition:
     """The asset of the file that analysts open; it depends on every table. Histories are merged where `scale` says."""
-    condition = dg.AutomationCondition
-    news = condition.any_deps_updated()
-    # What is seen at one look may have come in any order: a load that is seen together with a request, or after one,
-    # may be of after the file. To publish once more costs little; once less leaves a load out.
-    after_loads = (
-        news.since(condition.newly_requested() & ~news) & ~condition.any_deps_in_progress() & ~condition.in_progress()
-    ).with_label("a table was loaded and no load is under way")
 
     @dg.asset(
         key=PUBLISHED_KEY,
@@ -37,7 +31,7 @@ def published_file(
         group_name="warehouse",
         owners=["team:data-platform"],
         kinds={"duckdb"},
-        automation_condition=after_loads,
+        automation_condition=after_news().with_label("a table was loaded and no load is under way"),
         check_specs=[
             dg.AssetCheckSpec(
                 HELD_CHECK,

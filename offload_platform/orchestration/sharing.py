@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from offload_platform.orchestration.automation import after_news
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.resources import WarehouseResource
 from offload_platform.scale.errors import ScaleUnusable
@@ -38,7 +39,7 @@ def _shared(lake: Lake) -> dg.AssetsDefinition:
         group_name="warehouse",
         owners=["team:data-platform"],
         kinds={"duckdb", "postgres"},
-        automation_condition=dg.AutomationCondition.eager(),
+        automation_condition=after_news(),
         description="The lake that analysts attach from many machines: tables, views, macros and comments of the "
         "published file, brought to it in one commit. Readers see one published state or the next.",
     )

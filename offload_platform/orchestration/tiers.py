@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from offload_platform.landing.errors import LandingError
+from offload_platform.orchestration.automation import after_news
 from offload_platform.orchestration.instance import dagster_home
 from offload_platform.orchestration.publishing import PUBLISHED_KEY
 from offload_platform.orchestration.reports import table
@@ -116,7 +117,7 @@ def _tier(tier: Tier, privacy: Privacy) -> dg.AssetsDefinition:
         group_name=_GROUP,
         owners=_OWNERS,
         kinds={"duckdb"},
-        automation_condition=dg.AutomationCondition.eager(),
+        automation_condition=after_news(),
         description=_DESCRIPTIONS[tier],
     )
     def make(warehouse: WarehouseResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -136,7 +137,7 @@ def _report(privacy: Privacy) -> dg.AssetsDefinition:
         group_name=_GROUP,
         owners=_OWNERS,
         kinds={"json"},
-        automation_condition=dg.AutomationCondition.eager(),
+        automation_condition=after_news(),
         check_specs=[
             dg.AssetCheckSpec(
                 TARGETS_CHECK,
