@@ -1,8 +1,8 @@
 """Records of a part as RFC 4180 has them: split exactly, numbered by physical line, with the lines that are none.
 
-A block of whole lines is parsed at once and the result is proved against the bytes: as many rows as lines, every
-byte of a line accounted for, every quote where a quote may stand. Where that fails, the lines that are not plainly one
-record each are found and read one by one, and the rest is parsed at once; so a bad line costs only itself.
+The lines of a block that are not plainly one record each are found by their quotes and line ends, and read one by one;
+all others are parsed at once and the result is proved against the bytes: as many rows as lines, every byte of a line
+accounted for, every quote where a quote may stand. So a bad line costs only itself.
 """
 
 import codecs
@@ -34,6 +34,7 @@ REJECT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 _SLICE_BYTES = 1 << 18
+_LINES_OF_A_GROUP = 256
 _PACKED = (b"\x1f\x8b", b"x\x01", b"x^", b"x\x9c", b"x\xda", b"(\xb5\x2f\xfd")
 _A_ROW = b'""\n'
 _NEWLINE, _CARRIAGE_RETURN, _QUOTE = b"\n", b"\r", b'"'
@@ -149,12 +150,16 @@ def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str, first_line: int 
 
 def parse(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
     """Split a block into records; every physical line is accounted for."""
-    rows = _all_plain(block, columns, delimiter)
-    if rows is not None:
-        numbers = pl.int_range(block.first_line, block.first_line + rows.height, dtype=pl.Int64)
-        records = Records(rows.with_columns(numbers.alias(LINE)), pl.DataFrame(schema=REJECT_SCHEMA))
-    else:
-        records = _parse_around_faults(block, columns, delimiter)
+    lines = _Lines.of(block, delimiter)
+    rows = _plain_rows(lines, columns, delimiter)
+    if rows is None:
+        lines.doubt(np.arange(len(lines.ends)))
+        rows = pl.DataFrame(schema={wire_name(c): pl.String for c in columns})
+    rows = rows.with_columns(pl.Series(LINE, lines.plain + block.first_line, dtype=pl.Int64))
+    records = Records(rows, pl.DataFrame(schema=REJECT_SCHEMA))
+    if lines.are_doubtful.any():
+        others = _parse_one_by_one(lines, block.first_line, columns, delimiter)
+        records = replace(others, rows=_in_order(rows, others.rows))
     if records.lines != block.lines:
         raise AssertionError(f"{records.lines} of {block.lines} lines accounted for, from line {block.first_line}")
     return records
@@ -198,18 +203,75 @@ def _safe_cut(content: bytes) -> int:
     return int(ends[safe[-1]]) + 1 if len(safe) else 0
 
 
-def _all_plain(block: Block, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
-    """Rows of a block in which every line is one well-formed record; None when it is not proved to be such a block."""
-    content, ends = block.content, block.line_ends
-    if len(columns) == 1:
-        return None  # a blank line would pass for a row of one empty cell
-    quotes = _positions(content, _QUOTE)
-    if b"\x00" in content or _has_lone_returns(content, ends) or not _quotes_are_sound(content, quotes, delimiter):
+@dataclass
+class _Lines:
+    """The physical lines of a block: where they end, how many quotes they have, and which are doubtful.
+
+    `pairs` counts the quotes inside a cell that stand for one, of lines that are not doubtful for their quotes alone.
+    """
+
+    content: bytes
+    ends: Positions
+    quotes: Positions
+    pairs: Positions
+    are_doubtful: Flags
+
+    @classmethod
+    def of(cls, block: Block, delimiter: str) -> "_Lines":
+        """Doubtful are lines that are no plain record whatever their cells: blank, misplaced or unclosed quotes, NUL,
+        lone carriage returns, no UTF-8; and the lines that a record with a line end in a cell may run on to.
+        """
+        content, ends = block.content, block.line_ends
+        data = np.frombuffer(content, dtype=np.uint8)
+        lengths = np.diff(ends, prepend=-1) - 1
+        doubtful: Flags = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
+        doubtful[np.searchsorted(ends, _positions(content, b"\x00"))] = True
+        if _has_lone_returns(content, ends):
+            doubtful[np.searchsorted(ends, _lone_returns(content))] = True
+        doubtful[np.searchsorted(ends, _undecodable(content, ends))] = True
+        at = _positions(content, _QUOTE)
+        quotes = _count_by_line(at, ends)
+        odd = np.flatnonzero(quotes % 2)
+        doubtful[odd] = True
+        for first, last in pairwise(odd):
+            if last - first < MOST_LINES_OF_A_RECORD:
+                doubtful[first : last + 1] = True
+        if len(odd):
+            # In lines of even numbers of quotes, every other one opens a cell, or is the second of a pair inside one.
+            at = at[np.repeat(quotes % 2 == 0, quotes)]
+        doubtful[np.searchsorted(ends, _misplaced(data, at, delimiter))] = True
+        closing = at[1:-1:2]
+        return cls(content, ends, quotes, _count_by_line(closing[at[2::2] == closing + 1], ends), doubtful)
+
+    @property
+    def plain(self) -> Positions:
+        """Which lines are not doubtful, counted from 0."""
+        return np.flatnonzero(~self.are_doubtful)
+
+    def doubt(self, lines: Positions) -> None:
+        """Make some lines doubtful."""
+        self.are_doubtful[lines] = True
+
+
+def _plain_rows(lines: _Lines, columns: tuple[str, ...], delimiter: str) -> pl.DataFrame | None:
+    """Rows of the lines that are not doubtful; lines that turn out to have other cells are made doubtful.
+
+    None when the lines cannot be parsed as one record each.
+    """
+    plain = lines.plain
+    rows = _frame(_without_lines(lines.content, np.flatnonzero(lines.are_doubtful), lines.ends), columns, delimiter)
+    if rows is None or rows.height != len(plain):
         return None
-    rows = _frame(content, columns, delimiter)
-    if rows is None or rows.height != len(ends) or not _have_all_cells(rows, content, ends, quotes).all():
-        return None
-    return rows
+    whole = _have_all_cells(rows, lines, plain)
+    if whole.all():
+        return rows
+    lines.doubt(plain[~whole])
+    return rows.filter(pl.Series(whole))
+
+
+def _in_order(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    """The rows of both, which are in order each, in the order of their lines."""
+    return rows.merge_sorted(others, key=LINE) if others.height else rows
 
 
 def _has_lone_returns(content: bytes, ends: Positions) -> bool:
@@ -236,19 +298,16 @@ def _lone_returns(content: bytes) -> Positions:
     return lone
 
 
-def _have_all_cells(rows: pl.DataFrame, content: bytes, ends: Positions, quotes: Positions) -> Flags:
-    """Whether each line is as long as the cells of its row with one delimiter between two of them.
+def _have_all_cells(rows: pl.DataFrame, lines: _Lines, plain: Positions) -> Flags:
+    """Whether each of some lines is as long as the cells of its row with one delimiter between two of them.
 
     Quotes around a cell are no part of it, and of a pair inside one is: there, the quote that closes stands beside one
     that opens. A line with fewer cells is shorter than its row, one with more is longer, as surplus cells were cut off.
     """
-    lengths = np.diff(ends, prepend=-1) - 1 - _returns_before(content, ends)
+    lengths = np.diff(lines.ends, prepend=-1) - 1 - _returns_before(lines.content, lines.ends)
+    outside_cells = lines.quotes - lines.pairs + (rows.width - 1)
     in_cells = rows.select(pl.sum_horizontal(pl.all().str.len_bytes(), ignore_nulls=True)).to_series().to_numpy()
-    expected = in_cells.astype(np.int64) + (rows.width - 1)
-    if len(quotes):
-        closing, opening = quotes[1:-1:2], quotes[2::2]
-        expected += _count_by_line(quotes, ends) - _count_by_line(closing[opening == closing + 1], ends)
-    whole: Flags = lengths == expected
+    whole: Flags = (lengths - outside_cells)[plain] == in_cells
     return whole
 
 
@@ -274,16 +333,13 @@ def _with_empty_as_null(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.when(pl.col(empty) != "").then(pl.col(empty))) if empty else rows
 
 
-def _quotes_are_sound(content: bytes, quotes: Positions, delimiter: str) -> bool:
-    """Whether every quote opens a cell, closes one, or is one of a pair inside; all closed at the end."""
+def _misplaced(data: npt.NDArray[np.uint8], quotes: Positions, delimiter: str) -> Positions:
+    """Of quotes that open and close by turns, those that stand where none may open a cell or close one."""
     may_precede, may_follow = _neighbours_of_quotes(delimiter)
-    data = np.frombuffer(content, dtype=np.uint8)
     opening, closing = quotes[::2], quotes[1::2]
-    return bool(
-        len(quotes) % 2 == 0
-        and (may_precede[data[opening - 1]] | (opening == 0)).all()
-        and may_follow[data[np.minimum(closing + 1, len(data) - 1)]].all()
-    )
+    opens_wrongly = ~may_precede[data[opening - 1]] & (opening > 0)
+    closes_wrongly = ~may_follow[data[np.minimum(closing + 1, len(data) - 1)]]
+    return np.concatenate([opening[opens_wrongly], closing[closes_wrongly]])
 
 
 def _neighbours_of_quotes(delimiter: str) -> tuple[Flags, Flags]:
@@ -311,79 +367,22 @@ def _line_ends(content: bytes) -> Positions:
     return ends if not content or content.endswith(_NEWLINE) else np.append(ends, len(content))
 
 
-def _parse_around_faults(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
-    """Parse the lines that are plainly one record each at once, and the others one by one."""
-    content, ends = block.content, block.line_ends
-    doubtful = _broken_lines(content, ends, delimiter)
-    rows = _plain_among(content, ends, doubtful, columns, delimiter)
-    if rows is None:
-        doubtful[np.searchsorted(ends, _undecodable(content))] = True
-        rows = _plain_among(content, ends, doubtful, columns, delimiter)
-    if rows is None:
-        doubtful[:] = True
-        rows = pl.DataFrame(schema={wire_name(c): pl.String for c in columns})
-    others = _parse_one_by_one(content, ends, np.flatnonzero(doubtful), block.first_line, columns, delimiter)
-    plain_lines = pl.Series(LINE, np.flatnonzero(~doubtful) + block.first_line, dtype=pl.Int64)
-    rows = rows.with_columns(plain_lines)
-    if others.rows.height:
-        rows = pl.concat([rows, others.rows]).sort(LINE)
-    return replace(others, rows=rows)
-
-
-def _broken_lines(content: bytes, ends: Positions, delimiter: str) -> Flags:
-    """Physical lines that are no plain record whatever their cells: blank, misplaced or unclosed quotes, NUL, lone
-    carriage returns; and the lines that a record with a line end in a cell may run on to.
-    """
-    data = np.frombuffer(content, dtype=np.uint8)
-    lengths = np.diff(ends, prepend=-1) - 1
-    broken: Flags = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
-    for unusual in (_lone_returns(content), _positions(content, b"\x00")):
-        broken[np.searchsorted(ends, unusual)] = True
-    quotes = _positions(content, _QUOTE)
-    by_line = _count_by_line(quotes, ends)
-    nth = np.arange(len(quotes)) - np.repeat(np.cumsum(by_line) - by_line, by_line)
-    may_precede, may_follow = _neighbours_of_quotes(delimiter)
-    opens_wrongly = (nth % 2 == 0) & ~may_precede[data[quotes - 1]] & (quotes > 0)
-    closes_wrongly = (nth % 2 == 1) & ~may_follow[data[np.minimum(quotes + 1, len(data) - 1)]]
-    broken[np.repeat(np.arange(len(ends)), by_line)[opens_wrongly | closes_wrongly]] = True
-    odd = np.flatnonzero(by_line % 2)
-    broken[odd] = True
-    for first, last in pairwise(odd):
-        if last - first < MOST_LINES_OF_A_RECORD:
-            broken[first : last + 1] = True
-    return broken
-
-
-def _plain_among(
-    content: bytes,
-    ends: Positions,
-    doubtful: Flags,
-    columns: tuple[str, ...],
-    delimiter: str,
-) -> pl.DataFrame | None:
-    """Rows of the lines that are not doubtful; lines that turn out to have other cells are made doubtful.
-
-    None when the lines cannot be parsed as one record each.
-    """
-    kept = _without_lines(content, np.flatnonzero(doubtful), ends)
-    rows = _frame(kept, columns, delimiter)
-    if rows is None or rows.height != np.count_nonzero(~doubtful):
-        return None
-    plain = _have_all_cells(rows, kept, _line_ends(kept), _positions(kept, _QUOTE))
-    doubtful[np.flatnonzero(~doubtful)[~plain]] = True
-    return rows.filter(pl.Series(plain))
-
-
 def _count_by_line(positions: Positions, ends: Positions) -> Positions:
     """How many of some sorted positions lie in each physical line."""
     return np.diff(np.searchsorted(positions, ends), prepend=0)
 
 
-def _undecodable(content: bytes) -> Positions:
-    """Where bytes are no UTF-8."""
-    _undecoded.positions = []
-    content.decode("utf-8", errors=_NOTE_POSITION)
-    return np.array(_undecoded.positions, dtype=np.int64)
+def _undecodable(content: bytes, ends: Positions) -> Positions:
+    """Where bytes are no UTF-8; looked for in groups of lines, as the text of a whole block would leave the cache."""
+    bounds = [0, *(ends[_LINES_OF_A_GROUP - 1 : -1 : _LINES_OF_A_GROUP] + 1).tolist(), len(content)]
+    found: list[int] = []
+    for start, end in pairwise(bounds):
+        group = content[start:end]
+        if not group.isascii():
+            _undecoded.positions = []
+            group.decode("utf-8", errors=_NOTE_POSITION)
+            found += [start + position for position in _undecoded.positions]
+    return np.array(found, dtype=np.int64)
 
 
 def _note_position(error: UnicodeError) -> tuple[str, int]:
@@ -394,6 +393,8 @@ def _note_position(error: UnicodeError) -> tuple[str, int]:
 
 def _without_lines(content: bytes, lines: Positions, ends: Positions) -> bytes:
     """The content without some physical lines."""
+    if not len(lines):
+        return content
     view = memoryview(content)
     starts = np.where(lines == 0, 0, ends[lines - 1] + 1).tolist()
     nexts = (ends[lines] + 1).tolist()
@@ -401,15 +402,9 @@ def _without_lines(content: bytes, lines: Positions, ends: Positions) -> bytes:
     return b"".join(kept)
 
 
-def _parse_one_by_one(
-    content: bytes,
-    ends: Positions,
-    doubtful: Positions,
-    first_line: int,
-    columns: tuple[str, ...],
-    delimiter: str,
-) -> Records:
+def _parse_one_by_one(physical: _Lines, first_line: int, columns: tuple[str, ...], delimiter: str) -> Records:
     """Read doubtful lines as records; a line that is none is set aside, and reading goes on after it."""
+    content, ends, doubtful = physical.content, physical.ends, np.flatnonzero(physical.are_doubtful)
     starts = np.where(doubtful == 0, 0, ends[doubtful - 1] + 1).tolist()
     nexts = (ends[doubtful] + 1).tolist()
     lines = {nth: content[a:b] for nth, a, b in zip(doubtful.tolist(), starts, nexts, strict=True)}
