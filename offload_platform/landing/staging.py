@@ -26,6 +26,7 @@ from offload_platform.landing.pseudonyms import reading_of
 from offload_platform.landing.store import DeliveryStore, etag_is_md5
 from offload_platform.quality.conform import Conformer
 from offload_platform.quality.drift import Drift, DriftCounter, DriftKind
+from offload_platform.quality.hashes import RowHashes
 from offload_platform.quality.json_cells import JsonCells
 from offload_platform.quality.reading import AS_DELIVERED, Reading
 from offload_platform.quality.validate import validate
@@ -39,7 +40,7 @@ _ALWAYS_READ_BLANK_LINES = 1_000_000
 
 @dataclass(frozen=True)
 class StagedPart:
-    """One part, staged. Files are Arrow IPC: rows with the contract's columns and `line`, and quarantined rows.
+    """One part, staged. Files are Arrow IPC: rows with the contract's columns, `line` and hashes, and quarantined rows.
 
     `lines` counts physical lines after the header, `rows_in` records; `reasons` counts quarantined rows by reason (a
     row with two reasons counts under both), and `sample` holds the first of them as line, reasons and the beginning of
@@ -214,11 +215,11 @@ def _stage_spooled(store: DeliveryStore, part: Part, contract: Contract, reading
     fingerprint, rest = read_fingerprint(newlines, part.key, contract, compression=compression, columns=reading.columns)
     header_lines = 1 if fingerprint.has_header else 0
     tally = _Tally(contract)
-    with JsonCells() as json_cells:
+    with JsonCells() as json_cells, RowHashes(contract, part.placement.stamp) as hashes:
         parse = _parser(fingerprint, contract, reading, json_cells, part.key)
         for block in records.read_blocks(newlines, rest, part.key, first_line=1 + header_lines):
             stem = spool.with_name(f"{_file_stem(part)}-{block.first_line:010d}")
-            _stage_block(block, *parse(block), contract, tally, stem, fingerprint.delimiter)
+            _stage_block(block, *parse(block), contract, hashes, tally, stem, fingerprint.delimiter)
             _refuse_if_mostly_bad(store, part, tally)
             _refuse_if_odd(part, tally)
     if tally.lines != newlines.lines - header_lines:
@@ -265,6 +266,7 @@ def _stage_block(
     found: records.Records,
     conformer: Conformer,
     contract: Contract,
+    hashes: RowHashes,
     tally: "_Tally",
     stem: Path,
     delimiter: str,
@@ -291,7 +293,7 @@ def _stage_block(
     tally.drift.count(good, conformed.misfits)
     if good.height:
         tally.row_files.append(stem.with_suffix(".rows"))
-        good.write_ipc(tally.row_files[-1], compression="uncompressed")
+        hashes.added_to(good).write_ipc(tally.row_files[-1], compression="uncompressed")
     if quarantined.height:
         tally.quarantine_files.append(stem.with_suffix(".quarantine"))
         quarantined.write_ipc(tally.quarantine_files[-1], compression="uncompressed")

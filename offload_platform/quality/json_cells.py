@@ -1,12 +1,13 @@
 """JSON in cells, decoded by DuckDB: it is the fastest decoder of fixes found, and one bad cell costs only itself."""
 
-import duckdb
 import polars as pl
 
 from offload_platform.contracts.nested import ObjectsCell
 from offload_platform.contracts.readers import JsonMemberCell, JsonObjectCell, JsonReader, TextListCell, wire_name
 from offload_platform.quality.arrow import ArrowStream
+from offload_platform.quality.engine import connect
 from offload_platform.quality.nested_objects import objects_sql, parsed_time, time_fields
+from offload_platform.quality.sql import literal
 
 _MOST_MEMBER_CELLS = 1 << 24
 
@@ -19,27 +20,19 @@ class TooManyMembers(Exception):
 
 
 class JsonCells:
-    """Decodes JSON cells; holds one in-memory DuckDB connection, so one is needed for each thread.
+    """Decodes JSON cells; one is needed for each thread.
 
-    It is opened for the first cell: small parts without JSON are read in the time that it takes to open one.
+    As a context manager, it gives the engine's connection back.
     """
 
     def __init__(self) -> None:
-        self._opened: duckdb.DuckDBPyConnection | None = None
+        self._connection = connect()
 
     def __enter__(self) -> "JsonCells":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._opened is not None:
-            self._opened.close()
-
-    @property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        if self._opened is None:
-            self._opened = duckdb.connect(config={"threads": 1, "memory_limit": "512MB"})
-            self._opened.execute("SET TimeZone = 'UTC'")
-        return self._opened
+        self._connection.close()
 
     def decode(self, cells: pl.Series, reader: JsonReader) -> pl.Series:
         """Values of the cells, of the same length; null where a cell is null or does not decode."""
@@ -87,7 +80,7 @@ class JsonCells:
         all_clear = all(len(set(combination)) == len(combination) for combination in combinations)
         if len(names) * lines.len() > _MOST_MEMBER_CELLS:
             raise TooManyMembers(len(names), lines.len())
-        pointers = ", ".join(_literal(_pointer(name)) for name in names)
+        pointers = ", ".join(literal(_pointer(name)) for name in names)
         values = f"json_extract_string(line, [{pointers}])" if names else "NULL::VARCHAR[]"
         found = pl.DataFrame(
             ArrowStream(
@@ -156,10 +149,6 @@ def _points_sql() -> str:
     whole = "len(list_filter(fixes, lambda p: isfinite(p.latitude) AND isfinite(p.longitude))) = len(fixes)"
     return f"""(SELECT CASE WHEN {whole} THEN list_transform(fixes, lambda p: {fix}) END
         FROM (SELECT {parsed} AS fixes))"""
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _pointer(name: str) -> str:

@@ -19,9 +19,10 @@ from offload_platform.contracts.deliveries import Delivery
 from offload_platform.landing.deliveries import Choice
 from offload_platform.landing.staging import StagedDelivery, StagedPart
 from offload_platform.quality.arrow import ArrowStream
+from offload_platform.quality.hashes import CONTENT_HASH, KEY_HIGH, KEY_LOW
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.ops import OF_TYPE, ensure_ops, insert_ops
-from offload_platform.warehouse.recognition import PLACE, recognise, span_of
+from offload_platform.warehouse.recognition import Recognised, recognise, span_of
 from offload_platform.warehouse.sql import fetched, quoted
 from offload_platform.warehouse.storage import keep_hashes, note_changed, rows_table, sightings_table
 from offload_platform.warehouse.transactions import transaction
@@ -182,60 +183,69 @@ def _insert_rows(
     stamp = delivery.stamp if contract.is_told_apart_by_delivery else None
     key_stamp, stamped = (", ?::TIMESTAMPTZ AS key_stamp", [stamp]) if stamp else ("", [])
     names = ", ".join(quoted(name) for name in contract.columns)
-    batches = (batch for _, batch in _placed(staged))
-    recognised = recognise(connection, partition.feed, contract, staged.loaded, batches, stamp)
-    events: dict[int, list[datetime]] = {part_no: [] for part_no in part_numbers.values()}
+    events = {part.part.key: _events_of(part, contract) for part in staged.parts}
+    times = [time for of_part in events.values() for time in of_part]
+    files = [file for part in staged.parts for file in part.row_files]
+    between = (min(times), max(times)) if times else None
+    recognised = recognise(connection, partition.feed, contract, files, between)
+    account = [partition.feed, contract.vendor, contract.offload_type, delivery.app_id]
     subjects = pl.Series(dtype=pl.String)
-    for key, batch in _placed(staged):
-        part_no, numbered = part_numbers[key], recognised.numbered(batch)
-        sighted = ArrowStream(numbered.select("line", "row_no"))  # noqa: F841 (read by DuckDB by its name)
-        connection.execute(
-            f"INSERT INTO {sightings_table(contract)} BY NAME SELECT ? AS part_no, line, row_no FROM sighted", [part_no]
-        )
-        if numbered["is_new"].any():
-            rows = ArrowStream(numbered)  # noqa: F841 (read by DuckDB by its name)
-            connection.execute(
-                f"INSERT INTO {rows_table(contract)} BY NAME "
-                f"SELECT row_no, CASE WHEN rows.{PLACE} = hashed.{PLACE} THEN key_id ELSE error('out of order') "
-                f"END AS key_id, content_hash, ? AS feed, ? AS app_id{key_stamp}, {names} "
-                f"FROM rows POSITIONAL JOIN (FROM incoming WHERE {PLACE} BETWEEN ? AND ?) AS hashed WHERE is_new",
-                [partition.feed, delivery.app_id, *stamped, batch[PLACE][0], batch[PLACE][-1]],
-            )
-        if contract.fixed_event_time:
-            events[part_no] += span_of(batch[contract.fixed_event_time])
-        if contract.subject:
-            subjects = pl.concat([subjects, batch[contract.subject].unique()]).unique()
-    account = [partition.feed, contract.vendor, contract.offload_type]
-    for key, part_no in part_numbers.items():
-        first, last = (min(events[part_no]), max(events[part_no])) if events[part_no] else (None, None)
-        connection.execute(
-            "INSERT INTO store.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [part_no, *account, delivery.app_id, delivery.stamp, key, first, last],
-        )
-    present = ArrowStream(subjects.sort().to_frame("subject"))  # noqa: F841 (read by DuckDB by its name)
-    connection.execute(
-        "INSERT INTO store.subjects SELECT ?, ?, ?, ?::TIMESTAMPTZ, subject FROM present", [*account, delivery.stamp]
-    )
-    connection.execute("DROP TABLE incoming")
-
-
-def _placed(staged: StagedDelivery) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Batches of all rows with the key of their part and, in the column `PLACE`, their position in the delivery."""
     place = 0
     for part in staged.parts:
-        for batch in _batches(part.row_files):
-            yield part.part.key, batch.with_row_index(PLACE, place)
+        part_no, event_times = part_numbers[part.part.key], events[part.part.key]
+        first, last = (min(event_times), max(event_times)) if event_times else (None, None)
+        connection.execute(
+            "INSERT INTO store.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [part_no, *account, delivery.stamp, part.part.key, first, last],
+        )
+        for batch in _batches(part.row_files, recognised, place):
             place += batch.height
+            sighted = ArrowStream(batch.select("line", "row_no"))  # noqa: F841 (read by DuckDB by its name)
+            connection.execute(
+                f"INSERT INTO {sightings_table(contract)} BY NAME SELECT ? AS part_no, line, row_no FROM sighted",
+                [part_no],
+            )
+            rows = ArrowStream(batch.filter("is_new"))  # noqa: F841 (read by DuckDB by its name)
+            connection.execute(
+                f"INSERT INTO {rows_table(contract)} BY NAME "
+                f"SELECT row_no, {KEY_HIGH}::UHUGEINT << 64 | {KEY_LOW} AS key_id, {CONTENT_HASH} AS content_hash, "
+                f"? AS feed, ? AS app_id{key_stamp}, {names} FROM rows",
+                [partition.feed, delivery.app_id, *stamped],
+            )
+            if contract.subject:
+                subjects = pl.concat([subjects, batch[contract.subject].unique()]).unique()
+    present = ArrowStream(subjects.sort().to_frame("subject"))  # noqa: F841 (read by DuckDB by its name)
+    connection.execute(
+        "INSERT INTO store.subjects SELECT ?, ?, ?, ?::TIMESTAMPTZ, subject FROM present",
+        [partition.feed, contract.vendor, contract.offload_type, delivery.stamp],
+    )
 
 
-def _batches(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
-    """Staged rows in batches that fill row groups well, as far as their size allows; one batch is in memory."""
+def _events_of(part: StagedPart, contract: Contract) -> list[datetime]:
+    """The earliest and the latest time of an event of each staged file."""
+    name = contract.fixed_event_time
+    if name is None:
+        return []
+    return [time for file in part.row_files for time in span_of(pl.read_ipc(file, columns=[name])[name])]
+
+
+def _batches(files: Sequence[Path], recognised: Recognised, place: int) -> Iterator[pl.DataFrame]:
+    """Staged rows, the first of which has some place, with the columns `row_no` and `is_new`.
+
+    In batches that fill row groups well, as far as their size allows; one batch is in memory.
+    """
     held: list[pl.DataFrame] = []
     rows, size = 0, 0.0
     for file in files:
-        held.append(pl.read_ipc(file))
-        rows += held[-1].height
-        size += held[-1].estimated_size()
+        frame = pl.read_ipc(file)
+        places = slice(place, place + frame.height)
+        # Before they are put together, as all that is put together would be copied to have a column added.
+        held.append(
+            frame.with_columns(row_no=pl.Series(recognised.row_no[places]), is_new=pl.Series(recognised.is_new[places]))
+        )
+        place += frame.height
+        rows += frame.height
+        size += frame.estimated_size()
         if rows >= _ROWS_PER_INSERT or size >= _BYTES_PER_INSERT:
             yield pl.concat(held)
             held = []
@@ -247,8 +257,8 @@ def _batches(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
 def _insert_quarantine(
     connection: duckdb.DuckDBPyConnection, partition: Partition, delivery: Delivery, part: StagedPart
 ) -> None:
-    for batch in _batches(part.quarantine_files):
-        rows = ArrowStream(batch)  # noqa: F841 (read by DuckDB by its name)
+    for file in part.quarantine_files:
+        rows = ArrowStream(pl.read_ipc(file))  # noqa: F841 (read by DuckDB by its name)
         connection.execute(
             "INSERT INTO ops.quarantine BY NAME SELECT ? AS feed, ? AS vendor, ? AS offload_type, ? AS partition, "
             "? AS app_id, ?::TIMESTAMPTZ AS delivery_stamp, ? AS object_key, line, reasons, raw FROM rows",

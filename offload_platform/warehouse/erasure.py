@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 import duckdb
 
 from offload_platform.contracts.contract import Contract
+from offload_platform.quality.hashes import content_hash
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.ops import ensure_ops, insert_ops
 from offload_platform.warehouse.pseudonyms import key_of
 from offload_platform.warehouse.receipts import Receipt
 from offload_platform.warehouse.sql import fetched, quoted
-from offload_platform.warehouse.storage import content_hash, rows_table, sightings_table, versions_table
+from offload_platform.warehouse.storage import rows_table, sightings_table, versions_table
 from offload_platform.warehouse.tombstones import ErasureKey, Plain, check_key, names_erased, without_erased
 from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import has_views

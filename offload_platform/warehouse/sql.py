@@ -7,20 +7,12 @@ import polars as pl
 
 from offload_platform.contracts.columns import Column, Privacy
 from offload_platform.contracts.readers import JsonObjectCell, UnknownColumns
+from offload_platform.quality.sql import literal as literal
+from offload_platform.quality.sql import quoted as quoted
 
 
 class TableDiffers(Exception):
     """A table of the warehouse cannot take the rows of its contract any more."""
-
-
-def quoted(name: str) -> str:
-    """An SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """An SQL text literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def sql_type(dtype: pl.DataType | type[pl.DataType]) -> str:

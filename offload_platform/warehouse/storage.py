@@ -5,13 +5,12 @@ their versions (what the merge makes of the sightings). A row that is delivered 
 sightings. Nobody but the writer reads it: `views.py` makes of it what people see.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import duckdb
-import polars as pl
 
 from offload_platform.contracts.contract import Contract
+from offload_platform.quality.hashes import content_hash, key_hashes
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.sql import column_type, fetched, quoted, sync_table
 
@@ -90,21 +89,9 @@ def ensure_storage(connection: duckdb.DuckDBPyConnection, contract: Contract) ->
 
 
 def key_id(contract: Contract) -> str:
-    """SQL of the 128 bits that identify, within a feed, what a row is about; they may differ between engines.
-
-    Two hashes, which share no hash of the first value: what one of them confuses the other tells apart.
-    """
-    values = ["key_stamp" if name == "delivery_stamp" else quoted(name) for name in contract.identity]
-    marked = f"{values[0]}::VARCHAR || chr(31)"
-    return f"(hash({', '.join(values)})::UHUGEINT << 64 | hash({', '.join([*values[:0:-1], marked])}))"
-
-
-def content_hash(contract: Contract) -> str:
-    """SQL of a hash of all that a row says. It tells contents of one key apart, and may differ between engines."""
-    parts = [quoted(name) for name in contract.columns]
-    # DuckDB gives NULL, [] and [NULL] one hash.
-    parts += [length for c in contract.columns.values() for length in _lengths(quoted(c.name), c.dtype)]
-    return f"hash({', '.join(parts)})"
+    """SQL of the 128 bits that identify, within a feed, what a row is about; they may differ between engines."""
+    high, low = key_hashes(contract)
+    return f"({high}::UHUGEINT << 64 | {low})"
 
 
 def note_unmerged(
@@ -148,18 +135,6 @@ def forget_rows(connection: duckdb.DuckDBPyConnection, feed: str, contract: Cont
         f"AND row_no NOT IN (SELECT row_no FROM {sightings}) AND row_no NOT IN (SELECT row_no FROM {versions})",
         [feed],
     )
-
-
-def _lengths(value: str, dtype: pl.DataType, depth: int = 0) -> Iterator[str]:
-    """SQL of the lengths of a list, and of all lists inside its items."""
-    if isinstance(dtype, pl.List):
-        yield f"coalesce(len({value}), -1)"
-        item = f"item{depth}"
-        for inside in _lengths(item, dtype.inner, depth + 1):  # type: ignore[arg-type]
-            yield f"list_transform({value}, lambda {item}: {inside})"
-    elif isinstance(dtype, pl.Struct):
-        for member in dtype.fields:
-            yield from _lengths(f"{value}.{quoted(member.name)}", member.dtype, depth)  # type: ignore[arg-type]
 
 
 def keep_hashes(connection: duckdb.DuckDBPyConnection) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 
 from offload_platform.landing.staging import StagedDelivery, StagedPart
 from offload_platform.quality.drift import DriftKind
+from offload_platform.quality.hashes import RowHashes
 from offload_platform.warehouse.tombstones import Erased, erased_of, names_erased, without_erased
 
 
@@ -28,8 +29,9 @@ def strike(connection: duckdb.DuckDBPyConnection, staged: StagedDelivery) -> Sta
     persons, unknown = staged.contract.person_columns, staged.contract.unknown_column
     parts = tuple(_struck(part, persons, erased) for part in staged.parts)
     if unknown is not None:
-        for file in (file for part in parts for file in part.row_files):
-            _mask(file, unknown, erased)
+        with RowHashes(staged.contract, staged.delivery.stamp) as hashes:
+            for file in (file for part in parts for file in part.row_files):
+                _mask(file, unknown, erased, hashes)
     return replace(staged, parts=parts)
 
 
@@ -70,7 +72,7 @@ def _strike_files(
     return tuple(kept), lines
 
 
-def _mask(file: Path, column: str, erased: Erased) -> None:
+def _mask(file: Path, column: str, erased: Erased, hashes: RowHashes) -> None:
     """Put a mark in the place of erased ids in what rows of others say beside their contract."""
     said = pl.read_ipc(file, columns=[column])[column]
     if said.null_count() == said.len():
@@ -78,7 +80,7 @@ def _mask(file: Path, column: str, erased: Erased) -> None:
     masked = {text: without_erased(text, erased) for text in said.drop_nulls().unique()}
     changed = {text: mask for text, mask in masked.items() if mask != text}
     if changed:
-        _replace(file, pl.read_ipc(file).with_columns(pl.col(column).replace(changed)))
+        _replace(file, hashes.added_to(pl.read_ipc(file).with_columns(pl.col(column).replace(changed))))
 
 
 def _replace(file: Path, rows: pl.DataFrame) -> None:

@@ -20,6 +20,7 @@ from offload_platform.landing.pseudonyms import reading_of
 from offload_platform.landing.staging import StagedPart, stage
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.quality.arrow import ArrowStream
+from offload_platform.quality.hashes import CONTENT_HASH, content_hash
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.files import WarehouseFiles, Writing
@@ -28,7 +29,7 @@ from offload_platform.warehouse.ops import OF_TYPE, OPS_TABLES
 from offload_platform.warehouse.presence import PRESENCE, presence_sql
 from offload_platform.warehouse.publish import loaded_vendors
 from offload_platform.warehouse.sql import fetched, literal, quoted
-from offload_platform.warehouse.storage import content_hash, rows_table, sightings_table, versions_table
+from offload_platform.warehouse.storage import rows_table, sightings_table, versions_table
 from offload_platform.warehouse.strike import strike
 from offload_platform.warehouse.views import has_views
 
@@ -382,8 +383,8 @@ def _differing_rows(
     """Lines of a part whose row is not kept, or not so: by a hash of all that it says, taken on both sides now."""
     connection.execute("CREATE OR REPLACE TEMP TABLE again (line BIGINT, said UBIGINT)")
     for file in part.row_files:
-        rows = ArrowStream(pl.read_ipc(file))  # noqa: F841 (read by DuckDB by its name)
-        connection.execute(f"INSERT INTO again SELECT line, {content_hash(contract)} FROM rows")
+        rows = ArrowStream(pl.read_ipc(file, columns=["line", CONTENT_HASH]))  # noqa: F841 (read by DuckDB by its name)
+        connection.execute(f"INSERT INTO again SELECT line, {CONTENT_HASH} FROM rows")
     [(differing,)] = fetched(
         connection,
         f"""

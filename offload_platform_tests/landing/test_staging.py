@@ -18,6 +18,7 @@ from offload_platform.landing.masking import NOT_SHOWN
 from offload_platform.landing.staging import StagedDelivery, stage
 from offload_platform.landing.store import DeliveryStore
 from offload_platform.quality.drift import Drift, DriftKind
+from offload_platform.quality.hashes import HASHES
 from offload_platform.settings import Feed
 from offload_platform.simulator import simulation as simulated
 from offload_platform.simulator.deliveries import write_deliveries
@@ -87,7 +88,7 @@ def test_every_row_is_accounted_for(world: World, offload_type: str) -> None:
         assert part.checksum == "md5"
     rows = loaded_rows(staged)
     assert rows.height == staged.loaded
-    assert rows.columns == [*contract_of(offload_type).columns, records.LINE]
+    assert rows.columns == [*contract_of(offload_type).columns, records.LINE, *HASHES]
     assert not staged.drift
 
 

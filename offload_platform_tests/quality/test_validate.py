@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pandera.errors
@@ -14,17 +15,20 @@ from offload_platform.contracts.contract import Contract
 from offload_platform.contracts.types import POINT
 from offload_platform.quality.conform import FAILURE_SCHEMA, Conformed
 from offload_platform.quality.validate import BROKEN_SCHEMA, ContractDefect, validate
-from offload_platform.vendors import vendor_named
+from offload_platform.vendors import vendor_named, vendor_names
 
 from .conftest import Conform
 
 CONTRACTS = vendor_named("sentiance").contracts
+ALL_CONTRACTS = [contract for name in vendor_names() for contract in vendor_named(name).contracts.values()]
 USER = "5a689ab0e97b960500002109"
 VALUES: dict[Any, list[Any]] = {
     pl.String: [USER, USER[:-1], "", "home", "-"],
-    pl.Float64: [0.0, -91.0, 89.9, 181.0, -5.0, -1.0],
+    pl.Float64: [0.0, -91.0, 89.9, 181.0, -5.0, -1.0, float("nan")],
     pl.Int32: [0, 5, -1, -7],
     pl.Int16: [0, 60, -1000],
+    pl.Int64: [0, 5, -1],
+    pl.Decimal: [Decimal(0), Decimal(-5)],
     pl.Boolean: [True, False],
     pl.Datetime: [datetime(2018, 12, 8) + timedelta(hours=h) for h in range(4)],
     pl.List: [[], None],
@@ -50,7 +54,7 @@ def conformed(rows: pl.DataFrame, failures: list[tuple[int, str, str]] | None = 
     return Conformed(rows, pl.DataFrame(failures or [], schema=FAILURE_SCHEMA, orient="row"), {})
 
 
-@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.offload_type)
+@pytest.mark.parametrize("contract", ALL_CONTRACTS, ids=lambda contract: f"{contract.vendor} {contract.offload_type}")
 def test_reasons_are_panderas_own_failure_cases(contract: Contract) -> None:
     rows = random_frame(contract, 60, seed=len(contract.columns))
     with pytest.raises(pandera.errors.SchemaErrors) as found:
@@ -70,7 +74,9 @@ def test_the_rules_hold_row_by_row() -> None:
     expected = []
     for number, row in enumerate(rows.iter_rows(named=True)):
         reasons = {
-            f"{c.name}: not_nullable" for c in contract.columns.values() if not c.nullable and row[c.name] is None
+            f"{c.name}: not_nullable"
+            for c in contract.columns.values()
+            if not c.nullable and (row[c.name] is None or row[c.name] != row[c.name])
         }
         if row["user_id"] is not None and row["user_id"] != USER:
             reasons.add("user_id: str_matches('^[0-9a-f]{24}$')")
@@ -78,7 +84,8 @@ def test_the_rules_hold_row_by_row() -> None:
             value = row[name]
             if value is not None and value < least:
                 reasons.add(f"{name}: greater_than_or_equal_to({least})")
-            if value is not None and most is not None and value > most:
+            # A number that is none is missing, and greater than any.
+            if value is not None and most is not None and not value <= most:
                 reasons.add(f"{name}: less_than_or_equal_to({most})")
         if reasons:
             expected.append((number, sorted(reasons)))
@@ -139,6 +146,17 @@ def test_a_check_that_raises_is_a_defect() -> None:
 
     contract = replace(CONTRACTS["segments"], rows=Raising)
     with pytest.raises(ContractDefect):
+        validate(conformed(random_frame(CONTRACTS["segments"], 3, seed=1)), contract)
+
+
+def test_a_rule_of_the_whole_frame_is_a_defect_as_it_judges_no_row() -> None:
+    class Judging(CONTRACTS["segments"].rows):  # type: ignore[name-defined, misc]
+        @pa.dataframe_check
+        def holds(cls, data: pa.PolarsData) -> pl.LazyFrame:  # noqa: N805
+            return data.lazyframe.select(pl.lit(True))
+
+    contract = replace(CONTRACTS["segments"], rows=Judging)
+    with pytest.raises(ContractDefect, match=r"Make it a check of one of its columns\.$"):
         validate(conformed(random_frame(CONTRACTS["segments"], 3, seed=1)), contract)
 
 

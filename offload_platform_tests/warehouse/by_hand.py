@@ -13,6 +13,7 @@ from offload_platform.contracts.deliveries import Delivery, Part, Placement, Rol
 from offload_platform.landing.deliveries import Choice
 from offload_platform.landing.fingerprint import Fingerprint
 from offload_platform.landing.staging import StagedDelivery, StagedPart
+from offload_platform.quality.hashes import RowHashes
 from offload_platform.warehouse.commit import Partition, replace_partition
 
 from ..conftest import APP_ID, contract_of
@@ -67,7 +68,7 @@ class ByHand:
                     reasons={"a rule": len(bad)} if bad else {},
                     sample=[],
                     drift=[],
-                    row_files=self._row_files(offload_type, mine),
+                    row_files=self._row_files(offload_type, mine, stamp),
                     quarantine_files=self._quarantine_files(bad, 2 + len(mine)),
                 )
             )
@@ -78,14 +79,15 @@ class ByHand:
         staged_delivery = StagedDelivery(delivery, contract, tuple(staged))
         replace_partition(self.connection, partition, Choice(delivery, (), ()), staged_delivery, "a run")
 
-    def _row_files(self, offload_type: str, rows: Sequence[dict[str, Any]]) -> tuple[Path, ...]:
+    def _row_files(self, offload_type: str, rows: Sequence[dict[str, Any]], stamp: datetime) -> tuple[Path, ...]:
         if not rows:
             return ()
         schema = {"line": pl.Int64} | {c.name: c.dtype for c in contract_of(offload_type).columns.values()}
         numbered = [{"line": line, **row} for line, row in enumerate(rows, start=2)]
         if "drive_key" in schema:
             numbered = [{"drive_key": f"{row['user_id']}@{row.get('start_at')}"} | row for row in numbered]
-        return (self._write(pl.DataFrame(numbered, schema=schema)),)
+        with RowHashes(contract_of(offload_type), stamp) as hashes:
+            return (self._write(hashes.added_to(pl.DataFrame(numbered, schema=schema))),)
 
     def _quarantine_files(self, raw: Sequence[str], first_line: int) -> tuple[Path, ...]:
         if not raw:
