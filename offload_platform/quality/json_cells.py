@@ -1,5 +1,8 @@
 """JSON in cells, decoded by DuckDB: it is the fastest decoder of fixes found, and one bad cell costs only itself."""
 
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 
 from offload_platform.contracts.nested import ObjectsCell
@@ -36,22 +39,27 @@ class JsonCells:
 
     def decode(self, cells: pl.Series, reader: JsonReader) -> pl.Series:
         """Values of the cells, of the same length; null where a cell is null or does not decode."""
-        present = cells.is_not_null()
-        if isinstance(reader, TextListCell):
-            json_like = cells.str.contains(r"^\s*[\[{\"]").fill_null(False)
-            decoded = self._each_once(pl.select(pl.when(json_like).then(cells)).to_series(), _text_list_sql())
-            if not reader.bare_word:
-                return decoded
-            words = pl.select(pl.when(present & ~json_like).then(pl.concat_list(cells))).to_series()
-            return pl.select(pl.coalesce(decoded, words)).to_series()
-        if isinstance(reader, JsonObjectCell):
-            return self._each_once(cells, "CASE WHEN kind = 'OBJECT' THEN cell END")
-        if isinstance(reader, JsonMemberCell):
-            member = reader.member.replace("'", "''")
-            return self._each_once(cells, f"CASE WHEN kind = 'OBJECT' THEN cell ->> '{member}' END")
-        if isinstance(reader, ObjectsCell):
-            return self._scattered(cells, present, objects_sql(reader, "cell", "kind"))
-        return self._scattered(cells, present, _points_sql())
+        match reader:
+            case TextListCell():
+                return self._each_once(cells, partial(self._text_lists, bare_word=reader.bare_word))
+            case JsonObjectCell():
+                return self._each_once(cells, partial(self._values, sql="CASE WHEN kind = 'OBJECT' THEN cell END"))
+            case JsonMemberCell(member=member):
+                sql = f"CASE WHEN kind = 'OBJECT' THEN cell ->> {literal(member)} END"
+                return self._each_once(cells, partial(self._values, sql=sql))
+            case ObjectsCell():
+                return self._scattered(cells, objects_sql(reader, "cell", "kind"))
+            case _:
+                return self._scattered(cells, _points_sql())
+
+    def _text_lists(self, cells: pl.Series, bare_word: bool) -> pl.Series:
+        """Lists of texts; a cell that does not look like JSON is, where a bare word may stand, a list of that word."""
+        json_like = cells.str.contains(r"^\s*[\[{\"]")
+        decoded = self._values(pl.select(pl.when(json_like).then(cells)).to_series(), _text_list_sql())
+        if not bare_word:
+            return decoded
+        words = pl.select(pl.when(~json_like).then(pl.concat_list(cells))).to_series()
+        return pl.select(pl.coalesce(decoded, words)).to_series()
 
     def members(self, lines: pl.Series) -> pl.DataFrame:
         """Members of the JSON objects in some lines, as text by `wire_name`; null rows for lines that hold no object.
@@ -95,15 +103,17 @@ class JsonCells:
             "is_object", "is_clear", *(pl.col("v").list.get(i).alias(wire_name(name)) for i, name in enumerate(names))
         )
 
-    def _each_once(self, cells: pl.Series, sql: str) -> pl.Series:
+    def _each_once(self, cells: pl.Series, decode: Callable[[pl.Series], pl.Series]) -> pl.Series:
         """Decode each distinct cell once: short cells repeat so often that looking them up costs less."""
         distinct = cells.drop_nulls().unique()
-        frame = pl.DataFrame({"row": pl.int_range(distinct.len(), dtype=pl.UInt32, eager=True), "cell": distinct})
-        decoded = frame.select("cell", value=self._query(frame, sql))
+        decoded = pl.DataFrame({"cell": distinct, "value": decode(distinct)})
         return pl.DataFrame({"cell": cells}).join(decoded, on="cell", how="left", maintain_order="left")["value"]
 
-    def _scattered(self, cells: pl.Series, wanted: pl.Series, sql: str) -> pl.Series:
-        rows = wanted.arg_true()
+    def _values(self, cells: pl.Series, sql: str) -> pl.Series:
+        return self._query(cells.to_frame("cell").with_row_index("row"), sql)
+
+    def _scattered(self, cells: pl.Series, sql: str) -> pl.Series:
+        rows = cells.is_not_null().arg_true()
         frame = pl.DataFrame({"row": rows, "cell": cells.gather(rows)})
         decoded = self._query(frame, sql)
         if rows.len() == cells.len():
