@@ -239,9 +239,11 @@ class _Lines:
         if len(odd):
             # In lines of even numbers of quotes, every other one opens a cell, or is the second of a pair inside one.
             at = at[np.repeat(quotes % 2 == 0, quotes)]
-        doubtful[np.searchsorted(ends, _misplaced(data, at, delimiter))] = True
-        closing = at[1:-1:2]
-        return cls(content, ends, quotes, _count_by_line(closing[at[2::2] == closing + 1], ends), doubtful)
+        closing, opening = at[1:-1:2], at[2::2]
+        in_pair = opening - closing == 1
+        openers, closers = np.append(at[:1], opening[~in_pair]), np.append(closing[~in_pair], at[-1:])
+        doubtful[np.searchsorted(ends, _misplaced(data, openers, closers, delimiter))] = True
+        return cls(content, ends, quotes, _count_by_line(closing[in_pair], ends), doubtful)
 
     @property
     def plain(self) -> Positions:
@@ -333,22 +335,14 @@ def _with_empty_as_null(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.when(pl.col(empty) != "").then(pl.col(empty))) if empty else rows
 
 
-def _misplaced(data: npt.NDArray[np.uint8], quotes: Positions, delimiter: str) -> Positions:
-    """Of quotes that open and close by turns, those that stand where none may open a cell or close one."""
-    may_precede, may_follow = _neighbours_of_quotes(delimiter)
-    opening, closing = quotes[::2], quotes[1::2]
-    opens_wrongly = ~may_precede[data[opening - 1]] & (opening > 0)
-    closes_wrongly = ~may_follow[data[np.minimum(closing + 1, len(data) - 1)]]
-    return np.concatenate([opening[opens_wrongly], closing[closes_wrongly]])
-
-
-def _neighbours_of_quotes(delimiter: str) -> tuple[Flags, Flags]:
-    """Which bytes may stand before an opening quote and after a closing one; a quote is one of a pair in a cell."""
-    may_precede = np.zeros(256, dtype=bool)
-    may_precede[[_QUOTE[0], _NEWLINE[0], ord(delimiter)]] = True
-    may_follow = may_precede.copy()
-    may_follow[_CARRIAGE_RETURN[0]] = True
-    return may_precede, may_follow
+def _misplaced(data: npt.NDArray[np.uint8], openers: Positions, closers: Positions, delimiter: str) -> Positions:
+    """Of quotes that open a cell and those that close one, the ones that stand where they may not."""
+    bounds = np.zeros(256, dtype=bool)
+    bounds[[_NEWLINE[0], ord(delimiter)]] = True
+    opens_wrongly = ~bounds[data[openers - 1]] & (openers > 0)
+    bounds[_CARRIAGE_RETURN[0]] = True
+    closes_wrongly = ~bounds[data[np.minimum(closers + 1, len(data) - 1)]] & (closers < len(data) - 1)
+    return np.concatenate([openers[opens_wrongly], closers[closes_wrongly]])
 
 
 def _positions(content: bytes, sign: bytes) -> Positions:
