@@ -67,7 +67,8 @@ def main() -> None:
     parser.add_argument("--twice", choices=["steps", "load"])
     parser.add_argument("--rounds", type=int, default=4)
     asked = parser.parse_args()
-    [part] = map(str, asked.folder.rglob("part-*.gz"))
+    folder = asked.folder.resolve()
+    [part] = map(str, folder.rglob("part-*.gz"))
     steps = {}
     for name, (owner, attribute) in _STEPS.items():
         can_repeat = name in _WITHOUT_TRACE
@@ -80,7 +81,7 @@ def main() -> None:
         started = time.process_time()
         for warehouse in range(2 if asked.twice == "load" else 1):
             files = WarehouseFiles(asked.work / f"warehouse-{number}-{warehouse}")
-            load(feed_of(asked.folder.as_uri(), _TYPE), _TYPE, files)
+            load(feed_of(folder.as_uri(), _TYPE), _TYPE, files)
         rests.append(time.process_time() - started - sum(step.spent for step in steps.values()))
         for name, step in steps.items():
             rounds[name].append(step.calls)
