@@ -31,7 +31,7 @@ def published_file(
         group_name="warehouse",
         owners=["team:data-platform"],
         kinds={"duckdb"},
-        automation_condition=after_news().with_label("a table was loaded and no load is under way"),
+        automation_condition=after_news("a table was loaded and no load is under way"),
         check_specs=[
             dg.AssetCheckSpec(
                 HELD_CHECK,

@@ -39,7 +39,7 @@ def _shared(lake: Lake) -> dg.AssetsDefinition:
         group_name="warehouse",
         owners=["team:data-platform"],
         kinds={"duckdb", "postgres"},
-        automation_condition=after_news(),
+        automation_condition=after_news("a file was published"),
         description="The lake that analysts attach from many machines: tables, views, macros and comments of the "
         "published file, brought to it in one commit. Readers see one published state or the next.",
     )

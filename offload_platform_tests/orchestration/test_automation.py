@@ -26,9 +26,9 @@ class Chain:
         self.defs = dg.Definitions(
             [
                 made_from(SOURCE),
-                made_from(FIRST, SOURCE, condition=after_news()),
-                made_from(SECOND, FIRST, condition=after_news()),
-                made_from(LAST, FIRST, SECOND, condition=after_news()),
+                made_from(FIRST, SOURCE, condition=after_news("news")),
+                made_from(SECOND, FIRST, condition=after_news("news")),
+                made_from(LAST, FIRST, SECOND, condition=after_news("news")),
             ]
         )
         self.job = self.defs.resolve_implicit_global_asset_job_def()
