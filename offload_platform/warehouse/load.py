@@ -1,8 +1,11 @@
 """Loads one partition: list, choose the delivery that counts, stage it, strike who is erased, replace the partition."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+
+import duckdb
 
 from offload_platform.contracts.contract import Content
 from offload_platform.contracts.deliveries import Delivery, combined
@@ -114,7 +117,7 @@ def _replace(
         staged = stage(store, choice.chosen, partition.contract, folder, on_progress, bench)
         on_staged(staged)
         replaced = partition.replaced_by(choice.chosen)
-        with writing() as connection:
+        with _loading(writing) as connection:
             # Under the lock, so that nobody is erased between this and the commit.
             staged = strike(connection, staged)
             check_key(connection, reading.key)
@@ -147,12 +150,20 @@ def _add(
             on_staged(one)
         if refused and not staged:
             raise refused[0]
-        with writing() as connection:
+        with _loading(writing) as connection:
             staged = [strike(connection, one) for one in staged]
             add_deliveries(connection, partition, choice, staged, run_id)
             measures = measure(connection, store.feed, partition, whole)
     together = StagedDelivery(whole, contract, tuple(part for one in staged for part in one.parts), reading)
     return Loaded(partition, whole, together, measures, tuple(refused))
+
+
+@contextmanager
+def _loading(writing: Writing) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The build file, to be written by one thread: two fill row groups unevenly, and a checkpoint writes them anew."""
+    with writing() as connection:
+        connection.execute("SET threads = 1")
+        yield connection
 
 
 def listings_of(partition: Partition) -> int:
