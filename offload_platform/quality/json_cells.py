@@ -11,8 +11,11 @@ from offload_platform.quality.arrow import ArrowStream
 from offload_platform.quality.engine import connect
 from offload_platform.quality.nested_objects import objects_sql, parsed_time, time_fields
 from offload_platform.quality.sql import literal
+from offload_platform.quality.timestamps import instant, offset_minutes, wall_clock
 
 _MOST_MEMBER_CELLS = 1 << 24
+_FIX = pl.element().struct
+_POSITION = _FIX.field("latitude"), _FIX.field("longitude")
 
 
 class TooManyMembers(Exception):
@@ -50,7 +53,7 @@ class JsonCells:
             case ObjectsCell():
                 return self._scattered(cells, objects_sql(reader, "cell", "kind"))
             case _:
-                return self._scattered(cells, _points_sql())
+                return self._points(cells)
 
     def _text_lists(self, cells: pl.Series, bare_word: bool) -> pl.Series:
         """Lists of texts; a cell that does not look like JSON is, where a bare word may stand, a list of that word."""
@@ -60,6 +63,26 @@ class JsonCells:
             return decoded
         words = pl.select(pl.when(~json_like).then(pl.concat_list(cells))).to_series()
         return pl.select(pl.coalesce(decoded, words)).to_series()
+
+    def _points(self, cells: pl.Series) -> pl.Series:
+        """Fixes. Times of the usual shape are read as those of columns are, at half the price of DuckDB's reading."""
+        text = _FIX.field("timestamp")
+        clocks = wall_clock(text).alias("fix_local"), offset_minutes(text).alias("utc_offset_min")
+        told = self._scattered(cells, _fixes_sql()).to_frame("fixes")
+        read = told.select(pl.col("fixes").list.eval(pl.struct(*_POSITION, text, *clocks))).to_series()
+        local, offset = _FIX.field("fix_local"), _FIX.field("utc_offset_min")
+        is_unusual = text.is_not_null() & (local.is_null() | offset.is_null())
+        fixes = read.list.eval(pl.struct(*_POSITION, instant(local, offset).alias("fix_at"), local, offset))
+        unusual = read.list.eval(is_unusual).list.any().fill_null(False).arg_true()
+        if unusual.len():
+            others = self._scattered(cells.gather(unusual), _timed_fixes_sql())
+            places = pl.int_range(cells.len(), dtype=pl.UInt32, eager=True)
+            fixes = pl.concat([fixes, others]).gather(places.scatter(unusual, cells.len() + places.head(unusual.len())))
+        # Text such as "nan" and numbers such as 1e999 become a DOUBLE that is no position.
+        is_whole = fixes.list.eval(
+            pl.all_horizontal(value.is_finite().fill_null(False) for value in _POSITION)
+        ).list.all()
+        return pl.select(pl.when(is_whole).then(fixes)).to_series()
 
     def members(self, lines: pl.Series) -> pl.DataFrame:
         """Members of the JSON objects in some lines, as text by `wire_name`; null rows for lines that hold no object.
@@ -143,22 +166,24 @@ def _text_list_sql() -> str:
     return "CASE WHEN kind = 'ARRAY' THEN from_json(cell, '[\"VARCHAR\"]') END"
 
 
-def _points_sql() -> str:
+def _fixes_sql() -> str:
+    """Fixes as they are told: position, and time as text."""
     shape = '{"waypoints": [{"latitude": "DOUBLE", "longitude": "DOUBLE", "timestamp": "VARCHAR"}]}'
     objects = f"from_json(CASE WHEN kind = 'OBJECT' THEN cell END, '{shape}').waypoints"
     arrays = """from_json(CASE WHEN kind = 'ARRAY' THEN cell END, '[["VARCHAR"]]')"""
-    of_object = f"{{latitude: p.latitude, longitude: p.longitude, t: {parsed_time('p.timestamp')}}}"
-    of_array = f"{{latitude: try_cast(p[1] AS DOUBLE), longitude: try_cast(p[2] AS DOUBLE), t: {parsed_time('p[3]')}}}"
-    parsed = f"""CASE kind
-        WHEN 'OBJECT' THEN list_transform({objects}, lambda p: {of_object})
-        WHEN 'ARRAY' THEN list_transform({arrays}, lambda p: {of_array}) END"""
-    instant, local, offset = time_fields("p.t")
-    fix = f"""{{latitude: p.latitude, longitude: p.longitude,
-        fix_at: {instant}, fix_local: {local}, utc_offset_min: {offset}}}"""
-    # Text such as "nan" and numbers such as 1e999 become a DOUBLE that is no position.
-    whole = "len(list_filter(fixes, lambda p: isfinite(p.latitude) AND isfinite(p.longitude))) = len(fixes)"
-    return f"""(SELECT CASE WHEN {whole} THEN list_transform(fixes, lambda p: {fix}) END
-        FROM (SELECT {parsed} AS fixes))"""
+    of_array = "{latitude: try_cast(p[1] AS DOUBLE), longitude: try_cast(p[2] AS DOUBLE), timestamp: p[3]}"
+    return (
+        f"CASE kind WHEN 'OBJECT' THEN {objects} WHEN 'ARRAY' THEN list_transform({arrays}, lambda p: {of_array}) END"
+    )
+
+
+def _timed_fixes_sql() -> str:
+    parsed = f"{{latitude: p.latitude, longitude: p.longitude, t: {parsed_time('p.timestamp')}}}"
+    at, local, offset = time_fields("p.t")
+    fix = (
+        f"{{latitude: p.latitude, longitude: p.longitude, fix_at: {at}, fix_local: {local}, utc_offset_min: {offset}}}"
+    )
+    return f"list_transform(list_transform({_fixes_sql()}, lambda p: {parsed}), lambda p: {fix})"
 
 
 def _pointer(name: str) -> str:
