@@ -18,9 +18,12 @@ from polars.exceptions import PolarsError
 
 from offload_platform.landing.errors import LandingError
 
+# DuckDB 1.5 holds several blocks of each column of what it commits: 615 attributes do not fit into 640 MB.
+_MEMORY = "1GB" if duckdb.__version__.startswith("1.") else "256MB"
+
 CONNECTION_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "storage_compatibility_version": "v1.5.0",
-    "memory_limit": "256MB",
+    "memory_limit": _MEMORY,
     "threads": 2,
 }
 """DuckDB 1.5 can open what is written (storage version), and a load stays small beside its neighbours."""
