@@ -454,6 +454,8 @@ class SharedWarehouse(StrEnum):
     """In the published file alone."""
     DUCKLAKE = "ducklake"
     """In a DuckLake as well, which many machines read."""
+    DELTA = "delta"
+    """In Delta tables as well, which Spark, Trino and Databricks read."""
 
 
 def _place(url: str | None) -> str | None:
@@ -490,12 +492,14 @@ class Scale(Strict):
     )
     warehouse: SharedWarehouse = Field(default=SharedWarehouse.DUCKDB, description="Where analysts find the tables.")
     catalog: str | None = Field(
-        default=None, validate_default=True, description="PostgreSQL: host=… dbname=… user=…, without the password."
+        default=None,
+        validate_default=True,
+        description="PostgreSQL, for ducklake: host=… dbname=… user=…, no password.",
     )
     data: str | None = Field(
-        default=None, validate_default=True, description="s3://bucket/prefix or file:///folder of the lake's files."
+        default=None, validate_default=True, description="s3://bucket/prefix or file:///folder of its files."
     )
-    keep_days: float = Field(default=7, ge=0, description="Days for which old states of the lake can be read.")
+    keep_days: float = Field(default=7, ge=0, description="Days for which old states of it can be read.")
     endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
     region: str = "eu-west-1"
     aws_profile: str | None = Field(default=None, description="Profile of the AWS credentials file.")
@@ -510,8 +514,10 @@ class Scale(Strict):
     @field_validator("catalog", "data")
     @classmethod
     def _of_a_lake(cls, said: str | None, info: ValidationInfo) -> str | None:
-        if said is None and info.data.get("warehouse") is SharedWarehouse.DUCKLAKE:
-            raise ValueError("is missing; warehouse: ducklake needs it")
+        form = info.data.get("warehouse", SharedWarehouse.DUCKDB)
+        needed_by = {"catalog": (SharedWarehouse.DUCKLAKE,), "data": (SharedWarehouse.DUCKLAKE, SharedWarehouse.DELTA)}
+        if said is None and form in needed_by[str(info.field_name)]:
+            raise ValueError(f"is missing; warehouse: {form} needs it")
         if info.field_name == "data":
             return _place(said)
         if said is not None and ("password" in said.lower() or "://" in said):

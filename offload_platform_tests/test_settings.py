@@ -247,6 +247,10 @@ FAULTS = {
         GOOD + "scale: {warehouse: ducklake, catalog: 'host=pg dbname=lake'}\n",
         "9: scale.data: is missing; warehouse: ducklake needs it",
     ),
+    "Delta tables without files": (
+        GOOD + "scale: {warehouse: delta}\n",
+        "9: scale.data: is missing; warehouse: delta needs it",
+    ),
     "catalog with a password": (
         GOOD + "scale: {catalog: 'host=pg dbname=lake password=hush'}\n",
         "9: scale.catalog: must be host=… dbname=… user=…; the password is in PGPASSWORD or ~/.pgpass",

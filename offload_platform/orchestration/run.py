@@ -204,13 +204,13 @@ def share_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:
     """Materialise the shared warehouse, if it is behind what is published; returns what went wrong, or None.
 
     Raises:
-        KeyboardInterrupt: it was interrupted; the lake is as it was.
+        KeyboardInterrupt: it was interrupted; the next call goes on.
     """
     if not is_behind(settings):
         return None
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     wrong = _error_of(_materialise(job, instance, [SHARED_KEY]))
-    return f"the shared warehouse is as it was: {wrong}" if wrong else None
+    return f"the shared warehouse is not what is published: {wrong}" if wrong else None
 
 
 def protect_now(settings: Settings, instance: dg.DagsterInstance) -> str | None:

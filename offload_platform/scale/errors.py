@@ -12,4 +12,4 @@ class OtherNode(ScaleUnusable):
 
 
 class StaleAttempt(ScaleUnusable):
-    """A later attempt at the same commit has begun; this one has changed nothing."""
+    """A later attempt at the same has begun; this one has stopped, and what it left is whole."""

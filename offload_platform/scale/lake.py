@@ -8,18 +8,14 @@ by a later one changes nothing. Not here: what is in it (`mirror.py`).
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import duckdb
 
+from offload_platform.scale.connection import connected_to, not_installed
 from offload_platform.scale.errors import ScaleUnusable, StaleAttempt
 from offload_platform.scale.place import Place
-from offload_platform.settings import Scale, SharedWarehouse
-from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
 from offload_platform.warehouse.sql import literal
 
 LAKE = "lake"
@@ -48,13 +44,7 @@ class Lake:
         Raises:
             ScaleUnusable: an extension is missing, or the catalog cannot be reached.
         """
-        config = {**CONNECTION_CONFIG, "temp_directory": str(spill)}
-        with duckdb.connect(config=config) as connection:
-            prepare(connection)
-            for name in _EXTENSIONS:
-                connection.execute(f"LOAD {literal(str(_extension(name)))}")
-            if self.data.url.startswith("s3://"):
-                connection.execute(_secret(self.data))
+        with connected_to(self.data, spill, _EXTENSIONS) as connection:
             options = [f"DATA_PATH {literal(self.data.path.rstrip('/') + '/')}", "DATA_INLINING_ROW_LIMIT 0"]
             options += ["READ_ONLY"] if read_only else []
             try:
@@ -110,7 +100,7 @@ class Lake:
         try:
             import psycopg2
         except ImportError as error:
-            raise _not_installed("psycopg2") from error
+            raise not_installed("psycopg2") from error
         try:
             server = psycopg2.connect(self.catalog, **_KEEP_ALIVE)
         except psycopg2.Error as error:
@@ -129,47 +119,3 @@ class Lake:
             f"the catalog ({self.catalog}) cannot be used: check scale.catalog, the password in PGPASSWORD or "
             f"~/.pgpass, and that PostgreSQL runs. ({said})"
         )
-
-
-def lake_of(scale: Scale | None) -> Lake | None:
-    """The lake of a configuration; None where it has none."""
-    if scale is None or scale.warehouse is not SharedWarehouse.DUCKLAKE:
-        return None
-    assert scale.catalog is not None
-    assert scale.data is not None
-    return Lake(scale.catalog, Place(scale.data, scale.endpoint_url, scale.region, scale.aws_profile))
-
-
-def _extension(name: str) -> Path:
-    """The signed file of an extension, in its wheel: nothing is downloaded."""
-    package = f"duckdb_extension_{name}"
-    if find_spec(package) is None:
-        raise _not_installed(package)
-    [found] = Path(str(files(package))).glob("extensions/*/*.duckdb_extension")
-    return found
-
-
-def _not_installed(package: str) -> ScaleUnusable:
-    return ScaleUnusable(
-        f"scale.warehouse is ducklake, and {package} is not installed here: set the environment up from "
-        "requirements-scale.lock (make scale), or write warehouse: duckdb."
-    )
-
-
-def _secret(place: Place) -> str:
-    """SQL of what DuckDB reaches a bucket with; it is kept in this connection's memory alone."""
-    session = place.session()
-    found = session.get_credentials()
-    if found is None:
-        raise ScaleUnusable(
-            f"no credentials for {place.url}: set scale.aws_profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-    keys = found.get_frozen_credentials()
-    said = {"KEY_ID": keys.access_key, "SECRET": keys.secret_key, "REGION": place.region, "SCOPE": place.url}
-    if keys.token:
-        said["SESSION_TOKEN"] = keys.token
-    words = [f"{name} {literal(value or '')}" for name, value in said.items()]
-    if place.endpoint_url:
-        address = urlsplit(place.endpoint_url)
-        words += [f"ENDPOINT {literal(address.netloc)}", f"USE_SSL {address.scheme == 'https'}", "URL_STYLE 'path'"]
-    return f"CREATE OR REPLACE TEMPORARY SECRET offload_lake (TYPE s3, {', '.join(words)})"

@@ -1,18 +1,15 @@
 """Publishes a published file to a lake: the same schemas, tables, views, macros and comments, and every row.
 
-The rows of a table lie in files by the month in which they became known (or were delivered). A file is named by what
-is in it; only those that differ are written, and one transaction takes all of them in and the old ones out: readers see
-one published state or the next. A published file of any age can be published so. What others have written to the
-tables is taken out again.
+Of the files that hold the rows (`chunks.py`), those that differ are written, and one transaction takes all of them in
+and the old ones out: readers see one published state or the next. A published file of any age can be published so. What
+others have written to the tables is taken out again.
 
 DuckLake keeps comments of tables, their columns and views; those of the columns of views are in `ops.view_columns`.
 """
 
 import re
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 from hashlib import sha256
@@ -20,6 +17,17 @@ from pathlib import Path
 
 import duckdb
 
+from offload_platform.scale.chunks import (
+    PUBLISHED,
+    Chunk,
+    Mirrored,
+    SharedDiffers,
+    chunks_of,
+    compare,
+    file_of,
+    tables_of,
+    write_chunk,
+)
 from offload_platform.scale.errors import ScaleUnusable
 from offload_platform.scale.lake import LAKE, Lake
 from offload_platform.warehouse.sql import fetched, literal, quoted, sync_table
@@ -28,43 +36,9 @@ from offload_platform.warehouse.transactions import transaction
 PUBLICATION = "publication"
 """Key of the fence of what is published."""
 
-_SOURCE = "published"
-_TIMES = ("known_from", "delivery_stamp", "committed_at")
 _FORM = {"form": "VARCHAR", "published_at": "TIMESTAMPTZ", "run_id": "VARCHAR"}
 _NAMED = re.compile(r'"?(\w+)"?\."?(\w+)"?')
 _VIEW_COLUMNS = dict.fromkeys(("schema_name", "view_name", "column_name", "comment"), "VARCHAR")
-
-
-class LakeDiffers(ScaleUnusable):
-    """The lake would hold other rows than the published file, or does."""
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows of a table that lie in a file: those of a month, or all. `fingerprint` tells their content."""
-
-    schema: str
-    table: str
-    month: str
-    rows: int
-    fingerprint: str
-
-    @property
-    def name(self) -> str:
-        """What the name of its file begins with."""
-        return f"{self.month}-{self.fingerprint}-"
-
-
-@dataclass(frozen=True)
-class Mirrored:
-    """What was published: rows by table, files that were written and kept, and how long the lock was held (s)."""
-
-    rows: dict[str, int]
-    written: int
-    kept: int
-    snapshot: int
-    locked_seconds: float
-    seconds: float
 
 
 def publish_to_lake(published: Path, lake: Lake, run_id: str, spill: Path) -> Mirrored:
@@ -72,13 +46,13 @@ def publish_to_lake(published: Path, lake: Lake, run_id: str, spill: Path) -> Mi
 
     Raises:
         StaleAttempt: a later attempt has begun.
-        LakeDiffers: the lake would hold other rows; nothing was committed.
+        SharedDiffers: the lake would hold other rows; nothing was committed.
         ScaleUnusable: the lake cannot be reached.
     """
     started = time.monotonic()
     token = lake.begin(PUBLICATION)
     with lake.connected(spill) as connection:
-        connection.execute(f"ATTACH {literal(str(published))} AS {_SOURCE} (READ_ONLY)")
+        connection.execute(f"ATTACH {literal(str(published))} AS {PUBLISHED} (READ_ONLY)")
         try:
             return _publish(connection, lake, run_id, token, started)
         except duckdb.Error as error:
@@ -89,13 +63,20 @@ def publish_to_lake(published: Path, lake: Lake, run_id: str, spill: Path) -> Mi
 
 
 def _publish(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str, token: int, started: float) -> Mirrored:
-    tables = _tables(connection)
-    wanted = [chunk for schema, table in tables for chunk in _chunks(connection, schema, table, tables[schema, table])]
+    tables = tables_of(connection)
+    wanted = [
+        chunk
+        for (schema, table), columns in tables.items()
+        for chunk in chunks_of(connection, _rows_of(schema, table), schema, table, columns)
+    ]
     form = _form_of(connection)
     before = _files(connection)
-    missing = [chunk for chunk in wanted if _file_of(chunk, before) is None]
+    missing = [chunk for chunk in wanted if _held(chunk, before) is None]
     # What was written by an attempt that failed is found by nobody, and removed by `upkeep.forget`.
-    written = {chunk: _write(connection, lake, chunk, tables[chunk.schema, chunk.table]) for chunk in missing}
+    written = {
+        chunk: write_chunk(connection, _rows_of(*(of := (chunk.schema, chunk.table))), chunk, tables[of], lake.data)[0]
+        for chunk in missing
+    }
     with lake.committing(PUBLICATION, token):
         locked = time.monotonic()
         with transaction(connection):
@@ -109,44 +90,6 @@ def _publish(connection: duckdb.DuckDBPyConnection, lake: Lake, run_id: str, tok
     _prove(connection, tables, wanted)
     [(snapshot,)] = fetched(connection, f"SELECT max(snapshot_id) FROM ducklake_snapshots({literal(LAKE)})")
     return Mirrored(rows, len(written), kept, snapshot, locked_seconds, time.monotonic() - started)
-
-
-def _tables(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
-    """Types of the columns of every table of the published file, by schema and name."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
-    for schema, table, column, kind in fetched(
-        connection,
-        "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() JOIN duckdb_tables() "
-        "USING (database_name, schema_name, table_name) WHERE database_name = ? "
-        "ORDER BY schema_name, table_name, column_index",
-        [_SOURCE],
-    ):
-        found.setdefault((schema, table), {})[column] = kind
-    return found
-
-
-def _month(columns: Mapping[str, str]) -> str:
-    """SQL of the month that a row is filed under."""
-    time_column = next((name for name in _TIMES if name in columns), None)
-    return f"coalesce(strftime({quoted(time_column)}, '%Y-%m'), 'none')" if time_column else "'all'"
-
-
-def _chunks(connection: duckdb.DuckDBPyConnection, schema: str, table: str, columns: Mapping[str, str]) -> list[Chunk]:
-    # DuckDB gives NULL, [] and [NULL] one hash; their JSON differs.
-    values = ", ".join(
-        f"to_json({quoted(name)})" if kind.endswith(("]", ")")) and not kind.startswith("DECIMAL") else quoted(name)
-        for name, kind in columns.items()
-    )
-    found = fetched(
-        connection,
-        f"SELECT {_month(columns)} AS month, count(*), sum(hash({values})::UHUGEINT)::VARCHAR "
-        f"FROM {_SOURCE}.{quoted(schema)}.{quoted(table)} GROUP BY month ORDER BY month",
-    )
-    said = repr(list(columns.items()))
-    return [
-        Chunk(schema, table, month, rows, sha256(f"{said} {rows} {total}".encode()).hexdigest()[:16])
-        for month, rows, total in found
-    ]
 
 
 def _files(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, bool]]:
@@ -164,25 +107,14 @@ def _files(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[
     }
 
 
-def _file_of(chunk: Chunk, files: Mapping[tuple[str, str], Mapping[str, bool]]) -> str | None:
+def _held(chunk: Chunk, files: Mapping[tuple[str, str], Mapping[str, bool]]) -> str | None:
     """The file of the lake that holds the rows of a chunk already."""
     found = files.get((chunk.schema, chunk.table), {})
-    return next(
-        (file for file, is_whole in found.items() if is_whole and file.rpartition("/")[2].startswith(chunk.name)), None
-    )
+    return file_of(chunk, [file for file, is_whole in found.items() if is_whole])
 
 
-def _write(connection: duckdb.DuckDBPyConnection, lake: Lake, chunk: Chunk, columns: Mapping[str, str]) -> str:
-    """Write a chunk's file, where nobody sees it yet; returns its path."""
-    folder = f"{lake.data.path.rstrip('/')}/{chunk.schema}/{chunk.table}"
-    if not lake.data.url.startswith("s3://"):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    file = f"{folder}/{chunk.name}{uuid.uuid4().hex}.parquet"
-    connection.execute(
-        f"COPY (FROM {_SOURCE}.{quoted(chunk.schema)}.{quoted(chunk.table)} "
-        f"WHERE {_month(columns)} = {literal(chunk.month)}) TO {literal(file)} (FORMAT parquet, COMPRESSION zstd)"
-    )
-    return file
+def _rows_of(schema: str, table: str) -> str:
+    return f"{PUBLISHED}.{quoted(schema)}.{quoted(table)}"
 
 
 def _swap(
@@ -193,10 +125,10 @@ def _swap(
 ) -> int:
     """Take the wanted files in, and all others out; returns how many were there already."""
     now = _files(connection)
-    kept = {chunk: _file_of(chunk, now) for chunk in wanted}
+    kept = {chunk: _held(chunk, now) for chunk in wanted}
     if lost := [chunk for chunk, file in kept.items() if file is None and chunk not in written]:
         # Somebody has changed the lake by other means between the look at it and the lock.
-        raise LakeDiffers(f"{lost[0].schema}.{lost[0].table} has changed meanwhile. Publish again.")
+        raise SharedDiffers(f"{lost[0].schema}.{lost[0].table} has changed meanwhile. Publish again.")
     for schema, table in tables:
         stay = {file for chunk, file in kept.items() if (chunk.schema, chunk.table) == (schema, table)}
         if gone := [file for file in now.get((schema, table), ()) if file not in stay]:
@@ -217,30 +149,17 @@ def _prove(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[tuple[str, str], object], wanted: Sequence[Chunk]
 ) -> dict[str, int]:
     """Count what the lake holds, and compare it with the published file and the ledger in it; returns the rows."""
-    expected = {f"{schema}.{table}": 0 for schema, table in tables}
-    for chunk in wanted:
-        expected[f"{chunk.schema}.{chunk.table}"] += chunk.rows
     counted = {
         f"{schema}.{table}": int(
             fetched(connection, f"SELECT count(*) FROM {LAKE}.{quoted(schema)}.{quoted(table)}")[0][0]
         )
         for schema, table in tables
     }
-    if counted != expected:
-        different = sorted(name for name, rows in counted.items() if rows != expected[name])
-        raise LakeDiffers(
-            f"the lake holds other rows than the published file in {', '.join(different)}. Publish again; if it stays "
-            "so, see who else writes to the lake."
-        )
     [(rows,)] = fetched(
         connection,
         f"SELECT coalesce(sum(rows_quarantined), 0) FROM {LAKE}.ops.ledger WHERE status = 'loaded'",
     )
-    if rows != counted["ops.quarantine"]:
-        raise LakeDiffers(
-            f"the ledger of the lake tells of {rows:,} rows in quarantine, and there are "
-            f"{counted['ops.quarantine']:,}. Publish again."
-        )
+    compare(counted, wanted, rows)
     return counted
 
 
@@ -254,7 +173,7 @@ def _ensure_form(
     connection: duckdb.DuckDBPyConnection, form: str, tables: Mapping[tuple[str, str], Mapping[str, str]]
 ) -> None:
     """Give the lake the schemas, tables, views, macros and comments of the published file."""
-    schemas = [name for (name,) in fetched(connection, _SCHEMAS, [_SOURCE])]
+    schemas = [name for (name,) in fetched(connection, _SCHEMAS, [PUBLISHED])]
     [(is_new,)] = fetched(
         connection,
         "SELECT count(*) = 0 FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'ops' "
@@ -289,7 +208,7 @@ def _ensure_form(
         "INSERT INTO ops.view_columns SELECT schema_name, table_name, column_name, comment FROM duckdb_columns() "
         "SEMI JOIN (SELECT schema_name, view_name AS table_name FROM duckdb_views() WHERE database_name = $1) "
         "USING (schema_name, table_name) WHERE database_name = $1 AND comment IS NOT NULL ORDER BY ALL",
-        [_SOURCE],
+        [PUBLISHED],
     )
     connection.execute("USE memory")
 
@@ -305,7 +224,7 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, ...]]:
         connection,
         "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns() "
         "WHERE database_name = ? ORDER BY ALL",
-        [_SOURCE],
+        [PUBLISHED],
     )
 
 
@@ -315,7 +234,7 @@ def _views(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, s
         connection,
         "SELECT schema_name, view_name, sql, comment FROM duckdb_views() WHERE database_name = ? AND NOT internal "
         "ORDER BY schema_name, view_name",
-        [_SOURCE],
+        [PUBLISHED],
     )
     named = {(schema, name): (schema, name, sql, comment) for schema, name, sql, comment in found}
     # Whatever names a view need not read it; to make it later does no harm.
@@ -332,7 +251,7 @@ def _macros(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, list[
         connection,
         "SELECT schema_name, function_name, parameters, macro_definition FROM duckdb_functions() "
         "WHERE database_name = ? AND function_type = 'table_macro' AND NOT internal ORDER BY ALL",
-        [_SOURCE],
+        [PUBLISHED],
     )
 
 
@@ -345,5 +264,5 @@ def _comments(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str
         "UNION ALL SELECT schema_name, table_name, column_name, c.comment FROM duckdb_columns() AS c "
         "SEMI JOIN duckdb_tables() AS t USING (database_name, schema_name, table_name) "
         "WHERE c.database_name = $1 AND c.comment IS NOT NULL ORDER BY ALL",
-        [_SOURCE],
+        [PUBLISHED],
     )

@@ -1,5 +1,6 @@
 """The place that all nodes reach: a folder that they share, or a prefix of a bucket. Files in it are never changed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import boto3
 import obstore
 from botocore.exceptions import BotoCoreError
 from obstore.auth.boto3 import Boto3CredentialProvider
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from offload_platform.scale.errors import ScaleUnusable
@@ -35,7 +36,12 @@ class Place:
     @property
     def path(self) -> str:
         """How DuckDB names it: a folder's path, or the URL of a prefix."""
-        return unquote(urlsplit(self.url).path) if self.url.startswith("file://") else self.url
+        return unquote(urlsplit(self.url).path) if not self.is_bucket else self.url
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether it is in a bucket, and not a folder."""
+        return not self.url.startswith("file://")
 
     def put(self, file: Path, name: str) -> None:
         """Keep a file under a name, whole or not at all.
@@ -82,7 +88,14 @@ class Place:
         Raises:
             ScaleUnusable: they cannot be listed or removed.
         """
-        names = self.names(before)
+        return self.remove(self.names(before))
+
+    def remove(self, names: Sequence[str]) -> int:
+        """Remove some files; returns how many.
+
+        Raises:
+            ScaleUnusable: they cannot be removed.
+        """
         if names:
             try:
                 obstore.delete(self._store(), [self._key(name) for name in names])
@@ -90,18 +103,49 @@ class Place:
                 raise self._unusable("remove files of", "", error) from error
         return len(names)
 
+    def refuses_a_second(self, file: Path, name: str) -> bool:
+        """Whether, of two who keep a file under a new name, the second is told so.
+
+        Raises:
+            ScaleUnusable: nothing can be written there.
+        """
+        try:
+            obstore.put(self._store(), self._key(name), file, mode="create")
+            obstore.put(self._store(), self._key(name), file, mode="create")
+        except AlreadyExistsError:
+            return True
+        except _ERRORS as error:
+            raise self._unusable("write", name, error) from error
+        return False
+
+    def keys(self) -> Any:
+        """What a bucket is reached with: `access_key`, `secret_key` and `token`, which may be None.
+
+        Raises:
+            ScaleUnusable: there are none.
+        """
+        try:
+            found = self.session().get_credentials()
+        except _ERRORS as error:
+            raise self._unusable("reach", "", error) from error
+        if found is None:
+            raise ScaleUnusable(
+                f"no credentials for {self.url}: set scale.aws_profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        return found.get_frozen_credentials()
+
     def session(self) -> boto3.Session:
         """The session whose credentials a bucket is reached with: of the profile, or of this machine's environment."""
         return boto3.Session(profile_name=self.profile, region_name=self.region)
 
     def _key(self, name: str) -> str:
-        if self.url.startswith("file://"):
+        if not self.is_bucket:
             return name
         prefix = urlsplit(self.url).path.strip("/")
         return f"{prefix}/{name}" if prefix else name
 
     def _store(self) -> ObjectStore:
-        if self.url.startswith("file://"):
+        if not self.is_bucket:
             return LocalStore(Path(self.path), mkdir=True)
         # The store takes None for a text of a wrong type.
         endpoint: dict[str, Any] = {} if self.endpoint_url is None else {"endpoint": self.endpoint_url}

@@ -1,61 +1,79 @@
-"""Looks at cluster and lake, and takes out of them what has been kept long enough, and what must not be kept at all."""
+"""Looks at cluster and shared warehouse, and takes out of them what has been kept long enough, and what must not be
+kept at all.
+"""
 
+import uuid
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from math import ceil
 from pathlib import Path
 
 import duckdb
 
 from offload_platform.scale.cluster import cluster_of, own_place, staging_of
+from offload_platform.scale.delta import DeltaTables, tables_among
+from offload_platform.scale.delta_mirror import versions_of
 from offload_platform.scale.errors import ScaleUnusable
-from offload_platform.scale.lake import LAKE, Lake, lake_of
-from offload_platform.scale.mirror import publish_to_lake
+from offload_platform.scale.lake import LAKE, Lake
 from offload_platform.scale.nodes import Probe, probe, software
+from offload_platform.scale.shared import publish_to, shared_of
 from offload_platform.settings import FanOut, Scale
 from offload_platform.warehouse.search import tables_that_hold
-from offload_platform.warehouse.sql import fetched, literal
+from offload_platform.warehouse.sql import fetched, literal, quoted
 
+_ERASURE = "an erasure"
 _ABANDONED = timedelta(days=1)
 """What an attempt has left so long ago, nobody is writing any more."""
 
 
 def tidy_shared(scale: Scale | None, spill: Path, now: datetime) -> int:
-    """Forget states of the lake that have been kept long enough, and what attempts that failed have left behind.
+    """Forget states of the shared warehouse that were kept long enough, and what attempts that failed have left behind.
 
     Returns how many files are gone. Whoever still reads a state that is forgotten fails. `now` is in UTC.
 
     Raises:
-        ScaleUnusable: the lake or the place cannot be reached.
+        ScaleUnusable: the shared warehouse or the place cannot be reached.
     """
     if scale is None:
         return 0
     gone = staging_of(scale).empty(now - _ABANDONED) if scale.fan_out is FanOut.RAY else 0
-    lake = lake_of(scale)
-    return gone if lake is None else gone + forget(lake, spill, timedelta(days=scale.keep_days), _ABANDONED)
+    kept = timedelta(days=scale.keep_days)
+    match shared_of(scale):
+        case Lake() as lake:
+            return gone + forget(lake, spill, kept, _ABANDONED)
+        case DeltaTables() as tables:
+            return gone + forget_versions(tables, spill, max(kept, _ABANDONED))
+    return gone
 
 
 def purge_shared(scale: Scale | None, published: Path, spill: Path, ids: Collection[str]) -> list[str]:
-    """Bring the lake to what is published after an erasure, and forget all that it was before.
+    """Bring the shared warehouse to what is published after an erasure, and forget all that it was before.
 
     Returns the tables in which one of the ids still stands. A load that is under way finds what nodes have staged for
-    it gone, fails, and is to be run again; so does whoever reads an old state of the lake.
+    it gone, fails, and is to be run again; so does whoever reads an old state.
 
     Raises:
-        ScaleUnusable: the lake or the place cannot be reached; the next call goes on.
+        ScaleUnusable: the shared warehouse or the place cannot be reached; the next call goes on.
     """
     if scale is None:
         return []
     if scale.fan_out is FanOut.RAY:
         staging_of(scale).empty()
-    lake = lake_of(scale)
-    if lake is None:
-        return []
-    publish_to_lake(published, lake, "an erasure", spill)
-    # A publication that is under way was overtaken by this one: what it has written is an orphan.
-    forget(lake, spill, timedelta(0), timedelta(0))
-    with lake.connected(spill, read_only=True) as connection:
-        connection.execute(f"USE {LAKE}")
-        return [f"the lake: {table}" for table in tables_that_hold(connection, ids)]
+    match shared_of(scale):
+        case Lake() as lake:
+            publish_to(lake, published, _ERASURE, spill)
+            # A publication that is under way was overtaken by this one: what it has written is an orphan.
+            forget(lake, spill, timedelta(0), timedelta(0))
+            with lake.connected(spill, read_only=True) as connection:
+                connection.execute(f"USE {LAKE}")
+                return [f"the lake: {table}" for table in tables_that_hold(connection, ids)]
+        case DeltaTables() as tables:
+            there = tables.data.names()
+            publish_to(tables, published, _ERASURE, spill)
+            # What was there before and is in no table now was overtaken. What is newer, a later publication writes.
+            forget_versions(tables, spill, timedelta(0), there)
+            return [f"the Delta tables: {table}" for table in _files_that_hold(tables, spill, ids)]
+    return []
 
 
 def look_at_cluster(scale: Scale, spill: Path) -> str:
@@ -78,22 +96,34 @@ def look_at_cluster(scale: Scale, spill: Path) -> str:
 
 
 def look_at_lake(scale: Scale, spill: Path) -> str:
-    """What is found of the lake: its newest state.
+    """What is found of the shared warehouse: the states that it has.
 
     Raises:
-        ScaleUnusable: an extension is missing, or catalog or files cannot be reached.
+        ScaleUnusable: an extension is missing, catalog or files cannot be reached, or the store is not fit for Delta.
     """
-    lake = lake_of(scale)
-    if lake is None:
+    shared = shared_of(scale)
+    if shared is None:
         return "analysts open the published file"
     file = spill / "probe"
     file.write_text("written by offload doctor\n", encoding="utf-8")
-    lake.data.below("probe").put(file, file.name)
-    lake.data.below("probe").empty()
-    # Not read-only: a lake that nobody has published to yet is made.
-    with lake.connected(spill) as connection:
-        [(states,)] = fetched(connection, f"SELECT count(*) FROM ducklake_snapshots({literal(LAKE)})")
-    return f"{lake.catalog}, {states:,} states, files in {lake.data.url}"
+    probed = shared.data.below("probe")
+    if isinstance(shared, Lake):
+        probed.put(file, file.name)
+        probed.empty()
+        # Not read-only: a lake that nobody has published to yet is made.
+        with shared.connected(spill) as connection:
+            [(states,)] = fetched(connection, f"SELECT count(*) FROM ducklake_snapshots({literal(LAKE)})")
+        return f"{shared.catalog}, {states:,} states, files in {shared.data.url}"
+    is_safe = probed.refuses_a_second(file, uuid.uuid4().hex)
+    probed.empty()
+    if not is_safe:
+        raise ScaleUnusable(
+            f"the store of {shared.data.url} takes a second file of one name: of two publications at once, one would "
+            "be lost. Use a store that knows If-None-Match, or warehouse: ducklake."
+        )
+    with shared.connected(spill) as connection, shared.troubles_explained():
+        named = versions_of(connection, shared.reached())
+    return f"{len(named):,} Delta tables in {shared.data.url}"
 
 
 def forget(lake: Lake, spill: Path, kept: timedelta, abandoned: timedelta) -> int:
@@ -120,3 +150,44 @@ def forget(lake: Lake, spill: Path, kept: timedelta, abandoned: timedelta) -> in
         except duckdb.Error as error:
             raise ScaleUnusable(f"old states of the lake cannot be forgotten; run it again. ({error})") from error
     return len(expired) + len(orphans)
+
+
+def forget_versions(tables: DeltaTables, spill: Path, kept: timedelta, among: Collection[str] | None = None) -> int:
+    """Remove files that no version of a Delta table knows but such as are older than is kept; returns how many.
+
+    What the newest publication names stays. A file that is being written is known to no version: it stays while it is
+    younger than what is kept, or where it is not `among` some, by their names in the place.
+
+    Raises:
+        ScaleUnusable: the tables cannot be reached.
+    """
+    tables = tables.reached()
+    with tables.connected(spill) as connection, tables.troubles_explained():
+        published = versions_of(connection, tables)
+        there, gone = set(tables.data.names()), set()
+        for schema, name in tables_among(there):
+            named = published.get((schema, name))
+            # It only says what is to go: to remove it in a commit would make versions that nobody has published. It
+            # says again what has gone already.
+            files = tables.opened(schema, name).vacuum(
+                ceil(kept / timedelta(hours=1)),
+                dry_run=True,
+                enforce_retention_duration=False,
+                full=True,
+                keep_versions=None if named is None else [named],
+            )
+            gone |= {f"{schema}/{name}/{file}" for file in files}
+    return tables.data.remove(sorted(gone & there if among is None else gone & there & set(among)))
+
+
+def _files_that_hold(tables: DeltaTables, spill: Path, ids: Collection[str]) -> list[str]:
+    """Delta tables in whose files one of the ids still stands, whichever version knows them."""
+    names = [parts for name in tables.data.names() if len(parts := name.split("/")) == 3 and name.endswith(".parquet")]
+    with tables.connected(spill) as connection, tables.troubles_explained():
+        for schema, name in sorted({(schema, name) for schema, name, _ in names}):
+            files = literal(f"{tables.folder(schema, name)}/*.parquet")
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            connection.execute(
+                f"CREATE VIEW {quoted(schema)}.{quoted(name)} AS FROM read_parquet({files}, union_by_name => true)"
+            )
+        return tables_that_hold(connection, ids, in_views=True)

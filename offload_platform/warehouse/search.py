@@ -62,8 +62,8 @@ def holds(file: Path, ids: Collection[str], opened: Callable[[Path], BinaryIO] =
             held = held[-overlap:]
 
 
-def tables_that_hold(connection: duckdb.DuckDBPyConnection, ids: Collection[str]) -> list[str]:
-    """Tables of a file in whose texts one of the ids stands, by the same rule."""
+def tables_that_hold(connection: duckdb.DuckDBPyConnection, ids: Collection[str], in_views: bool = False) -> list[str]:
+    """Tables of a file, or its views, in whose texts one of the ids stands, by the same rule."""
     searched = [value.lower() for value in ids if len(value) >= SHORTEST]
     if not searched:
         return []
@@ -71,8 +71,9 @@ def tables_that_hold(connection: duckdb.DuckDBPyConnection, ids: Collection[str]
     columns: dict[str, list[str]] = {}
     for schema, table, column in fetched(
         connection,
-        "SELECT schema_name, table_name, column_name FROM duckdb_columns() JOIN duckdb_tables() "
-        "USING (database_name, schema_name, table_name) WHERE database_name = current_database() "
+        f"SELECT schema_name, table_name, column_name FROM duckdb_columns() {'ANTI' if in_views else 'SEMI'} JOIN "
+        "duckdb_tables() USING (database_name, schema_name, table_name) WHERE database_name = current_database() "
+        "AND NOT internal "
         "AND (data_type LIKE '%VARCHAR%' OR data_type LIKE '%JSON%') ORDER BY ALL",
     ):
         columns.setdefault(f"{quoted(schema)}.{quoted(table)}", []).append(f"{quoted(column)}::VARCHAR")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-collect_ignore_glob = [] if find_spec("ray") else ["test_lake.py", "test_cluster.py"]
+collect_ignore_glob = [] if find_spec("ray") else ["test_lake.py", "test_cluster.py", "test_delta.py"]
 
 
 class OwnNodes:
@@ -30,3 +30,15 @@ class OwnNodes:
 @pytest.fixture
 def nodes() -> OwnNodes:
     return OwnNodes()
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory, vendor_and_warehouse: Callable[..., Any]) -> Any:
+    """Published files of all offload types of all vendors; made once for lake and Delta tables."""
+    from . import everything as deliveries
+
+    folder = tmp_path_factory.mktemp("everything")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in deliveries.SECRETS.items():
+            patch.setenv(name, value)
+        return deliveries.make(folder, vendor_and_warehouse(folder)[1])

@@ -15,17 +15,20 @@ from typing import Any
 import duckdb
 import pytest
 
-from offload_platform.scale import lake as lakes
+from offload_platform.scale import connection as connections
+from offload_platform.scale.chunks import Mirrored
 from offload_platform.scale.errors import ScaleUnusable, StaleAttempt
-from offload_platform.scale.lake import Lake, lake_of
-from offload_platform.scale.mirror import PUBLICATION, Mirrored, publish_to_lake
+from offload_platform.scale.lake import Lake
+from offload_platform.scale.mirror import PUBLICATION, publish_to_lake
 from offload_platform.scale.place import Place
+from offload_platform.scale.shared import shared_of
 from offload_platform.scale.upkeep import forget, purge_shared
 from offload_platform.settings import Scale
 from offload_platform.simulator.object_store import REGION, ObjectStoreServer
 from offload_platform.warehouse.publish import publish
 
 from ..journeys.postgres_server import PostgresServer, postgres_server
+from .everything import Everything
 
 ANN, BEN, CID = "a" * 24, "b" * 24, "c" * 24
 ADMIN, READER = "lake-admin", "lake-reader"
@@ -176,6 +179,29 @@ def test_the_lake_holds_what_the_published_file_holds(world: World) -> None:
         assert connection.execute("SELECT run_id FROM ops.lake").fetchall() == [("the second",)]
 
 
+def test_every_offload_type_of_every_vendor_is_in_the_lake_as_in_the_published_file(
+    world: World, everything: Everything
+) -> None:
+    """Tables and views, and again after an erasure; in a lake of its own."""
+    world.server.query("CREATE DATABASE everything")
+    data = replace(world.lake.data, url="s3://lake/everything")
+    lake = Lake(world.lake.catalog.replace("dbname=postgres", "dbname=everything"), data)
+    for file in (everything.whole, everything.after):
+        publish_to_lake(file, lake, "a run", world.folder)
+        with lake.connected(world.folder, read_only=True) as connection:
+            connection.execute(f"ATTACH '{file}' AS file (READ_ONLY)")
+            own = names_in(connection, "file")
+            assert len(own) > 70
+            connection.execute("USE lake; BEGIN")
+            for schema, name in own:
+                there, here = (f'{database}."{schema}"."{name}"' for database in ("lake", "file"))
+                [counts] = connection.execute(
+                    f"SELECT (SELECT count(*) FROM {there}), (SELECT count(*) FROM {here})"
+                ).fetchall()
+                assert counts[0] == counts[1], name
+                assert connection.execute(f"FROM {here} EXCEPT ALL FROM {there}").fetchall() == [], name
+
+
 def of_tables(world: World) -> list[str]:
     """Files of what was published; which run has published it is written down anew each time."""
     return [name for name in world.lake.data.names() if not name.startswith("ops/lake/")]
@@ -323,7 +349,7 @@ def test_who_is_erased_is_in_no_state_of_the_lake(world: World) -> None:
         catalog=world.lake.catalog,
         **{"data": world.lake.data.url, "endpoint_url": world.store.url, "region": REGION, "aws_profile": ADMIN},
     )
-    assert lake_of(scale) == world.lake
+    assert shared_of(scale) == world.lake
     assert purge_shared(scale, world.weeks[1], world.folder, [BEN]) != []
     assert purge_shared(scale, world.weeks[0], world.folder, [BEN]) == []
     assert world.query("SELECT count(*) FROM ducklake_snapshots('lake')") == [(1,)]
@@ -339,13 +365,13 @@ def test_troubles_are_told_in_a_sentence(world: World, monkeypatch: pytest.Monke
     nowhere = replace(world.lake, data=replace(world.lake.data, endpoint_url="http://127.0.0.1:1"))
     with pytest.raises(ScaleUnusable, match="the lake could not be brought to"):
         publish_to_lake(world.weeks[1], nowhere, "a run", world.folder)
-    monkeypatch.setattr(lakes, "find_spec", lambda _: None)
+    monkeypatch.setattr(connections, "find_spec", lambda _: None)
     with pytest.raises(ScaleUnusable, match=r"is not installed here: set the environment up from requirements-scale"):
         world.users()
 
 
 def test_the_lake_of_a_configuration() -> None:
-    assert lake_of(None) is None
-    assert lake_of(Scale()) is None
+    assert shared_of(None) is None
+    assert shared_of(Scale()) is None
     scale = Scale(warehouse="ducklake", catalog="host=pg dbname=lake", data="s3://lake/data/", region="eu-west-1")
-    assert lake_of(scale) == Lake("host=pg dbname=lake", Place("s3://lake/data", None, "eu-west-1", None))
+    assert shared_of(scale) == Lake("host=pg dbname=lake", Place("s3://lake/data", None, "eu-west-1", None))
