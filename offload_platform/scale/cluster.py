@@ -125,7 +125,7 @@ class Cluster:
                 f"and the network, then run again. ({error})"
             ) from error
         except NotJoined as error:
-            raise ScaleUnusable(f"{self._why_not_joined(str(error))} Then run again. ({error})") from error
+            raise ScaleUnusable(f"{self._why_not_joined(str(error))} Then run again.") from error
 
     def _why_not_joined(self, said: str) -> str:
         if "token" in said.lower():
@@ -135,7 +135,7 @@ class Cluster:
             )
         return (
             f"the cluster at {self.address} does not let this machine in: it must be one of its machines (ray start "
-            f"--address {self.address} --num-cpus 0), with the same Ray and the same Python."
+            f"--address {self.address} --num-cpus 0), with the same Ray and the same Python. ({said[:300]})"
         )
 
 

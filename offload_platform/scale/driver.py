@@ -166,7 +166,7 @@ def _cause_of(error: BaseException) -> BaseException:
     return error
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
 
 
@@ -180,7 +180,7 @@ def main() -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
-        print(_first_line(_cause_of(error)), file=said, flush=True)
+        print(" ".join(str(_cause_of(error)).split()), file=said, flush=True)
         os._exit(1)
     with Listener(socket, "AF_UNIX", _AT_ONCE) as listener:
         threading.Thread(target=_serve, args=(listener,), daemon=True).start()
