@@ -214,6 +214,8 @@ def no_head(faults: Faults, machines: Any, threads: ThreadPoolExecutor) -> dict[
         machines.remove_node(machine, allow_graceful=False)
     ended = loading.result()
     found: dict[str, Any] = {"ended": (ended.code, ended.said), "content": [faults.look(feeds)]}
+    # This process was joined to it as well, and its own connection may take a moment longer to end.
+    until(lambda: "no cluster" in str(outcome_of(clusters.Cluster(ADDRESS).slots)), "end of the connection")
     found["without it"] = outcome_of(clusters.Cluster(ADDRESS).slots)
     small = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(machines.temp_dir), "gcs_server_port": PORT}
     machines.add_node(node_ip_address=HEAD, **small)
