@@ -10,6 +10,7 @@ Ray is an extra: it is imported by that process, and by nodes.
 import atexit
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -139,8 +140,12 @@ def call(sent: bytes) -> bytes:
 
 
 def _serve(listener: Listener) -> None:
-    while True:
-        threading.Thread(target=_answer, args=(listener.accept(),), daemon=True).start()
+    try:
+        while True:
+            threading.Thread(target=_answer, args=(listener.accept(),), daemon=True).start()
+    finally:
+        # Whoever asks is told so, and does not wait for ever.
+        os._exit(1)
 
 
 def _answer(connection: Connection) -> None:
@@ -182,10 +187,10 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 (whatever it is, it is told)
         print(" ".join(str(_cause_of(error)).split()), file=said, flush=True)
         os._exit(1)
-    with Listener(socket, "AF_UNIX", _AT_ONCE) as listener:
-        threading.Thread(target=_serve, args=(listener,), daemon=True).start()
-        print("joined", file=said, flush=True)
-        sys.stdin.read()
+    threading.Thread(target=_serve, args=(Listener(socket, "AF_UNIX", _AT_ONCE),), daemon=True).start()
+    print("joined", file=said, flush=True)
+    sys.stdin.read()
+    shutil.rmtree(Path(socket).parent, ignore_errors=True)
     # Not by way of Ray, which would wait for a head that is gone.
     os._exit(0)
 
