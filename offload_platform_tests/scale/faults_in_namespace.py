@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from offload_platform.warehouse.tombstones import KEY_VARIABLE
 
 from ..conftest import APP_ID, VendorFolder
 from ..faults.conftest import Ended, Striker
-from .machines import HEAD, NodeBehindCable, add_node, cluster, ip, is_busy, until
+from .machines import HEAD, NodeBehindCable, add_head, add_node, cluster, ip, is_busy, until
 
 PORT = 6379
 ADDRESS = f"{HEAD}:{PORT}"
@@ -92,9 +93,10 @@ def main(folder: Path, said: Path) -> None:
     os.environ |= {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
     ip(f"addr add {HEAD}/32 dev lo")
     faults, found = Faults(folder), {"seconds": {}}
-    with cluster(0, HEAD, PORT) as machines, ThreadPoolExecutor(4) as threads:
+    with cluster(0, HEAD, PORT) as machines, ThreadPoolExecutor(4) as threads, ExitStack() as stack:
         refused = threads.submit(without_token, faults)
-        cabled = NodeBehindCable(ADDRESS, {})
+        cabled = NodeBehindCable(ADDRESS)
+        stack.callback(cabled.end)
         near = add_node(machines, HEAD)
         alone = faults.feeds("alone", is_alone=True)
         found["alone"] = [faults.load(alone).code]
@@ -217,8 +219,7 @@ def no_head(faults: Faults, machines: Any, threads: ThreadPoolExecutor) -> dict[
     # This process was joined to it as well, and its own connection may take a moment longer to end.
     until(lambda: "no cluster" in str(outcome_of(clusters.Cluster(ADDRESS).slots)), "end of the connection")
     found["without it"] = outcome_of(clusters.Cluster(ADDRESS).slots)
-    small = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(machines.temp_dir), "gcs_server_port": PORT}
-    machines.add_node(node_ip_address=HEAD, **small)
+    add_head(machines, HEAD, PORT)
     add_node(machines, HEAD)
     found["this process again"] = outcome_of(lambda: clusters.Cluster(ADDRESS).run(len, "again"))
     found["again"] = faults.load(feeds).code

@@ -31,21 +31,28 @@ _SECONDS = 90
 
 
 @contextmanager
-def cluster(nodes: int = 2, address: str = "127.0.0.1", port: int | None = None) -> Iterator[Any]:
-    """A head without slots, and nodes with one each; `temp_dir` has what Ray writes down."""
+def cluster(nodes: int = 2, address: str = "127.0.0.1", port: int = 0) -> Iterator[Any]:
+    """A head, and nodes with one slot each; `temp_dir` has what Ray writes down. Port 0 is any that is free."""
     from ray.cluster_utils import Cluster
 
     os.environ |= RAY
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "node_ip_address": address, **SMALL}
-        started = Cluster(initialize_head=True, head_node_args=head | ({"gcs_server_port": port} if port else {}))
+        started = Cluster()
         started.temp_dir = Path(folder)
         try:
+            add_head(started, address, port)
             for _ in range(nodes):
                 add_node(started, address)
             yield started
         finally:
             started.shutdown()
+
+
+def add_head(started: Any, address: str, port: int) -> None:
+    """A head without slots, where there is none."""
+    more: dict[str, Any] = {"gcs_server_port": port} if port else {}
+    folder = str(started.temp_dir)
+    started.add_node(num_cpus=0, include_dashboard=False, temp_dir=folder, node_ip_address=address, **SMALL, **more)
 
 
 def add_node(started: Any, address: str = "127.0.0.1") -> Any:
@@ -56,7 +63,7 @@ def add_node(started: Any, address: str = "127.0.0.1") -> Any:
 class NodeBehindCable:
     """A node in a network namespace of its own, started as the documentation says; one cable leads to the head."""
 
-    def __init__(self, head: str, environment: dict[str, str]) -> None:
+    def __init__(self, head: str) -> None:
         waits = (
             f"until ip link set eth0 up; do sleep 0.05; done; ip link set lo up; ip addr add {BEHIND_A_CABLE} dev eth0"
         )
@@ -67,7 +74,6 @@ class NodeBehindCable:
                 *("unshare", "--net", "bash", "-ec"),
                 f"({waits}; {routes}) 2>/dev/null; exec {ray} --num-cpus 1 --object-store-memory 80000000",
             ],
-            env=os.environ | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
