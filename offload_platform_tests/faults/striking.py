@@ -153,9 +153,11 @@ def take_the_memory(_: Settings) -> None:
 
 
 def meet(settings: Settings) -> None:
-    """Wait until another process has come as far as this one."""
+    """Wait until another process has come as far as this one; a minute, and not for one that never comes."""
     (settings.warehouse.parent / f"here-{os.getpid()}").touch()
+    end = time.monotonic() + 60
     while len(list(settings.warehouse.parent.glob("here-*"))) < 2:
+        assert time.monotonic() < end, "the other one has not come"
         time.sleep(0.02)
 
 
