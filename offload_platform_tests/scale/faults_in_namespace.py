@@ -146,9 +146,9 @@ def without_token(faults: Faults) -> dict[str, Any]:
 
 
 def race(faults: Faults) -> dict[str, Any]:
-    """Two loads of a partition at the same time: both have staged it before one of them goes on."""
+    """Two loads of a partition at the same time: both have staged it, and then ask for the lock together."""
     feeds = faults.feeds("race")
-    strike = {"at": f"{PRODUCT}.warehouse.load:stage", "when": "after", "disaster": "meet"}
+    strike = {"at": f"{PRODUCT}.warehouse.files:WarehouseFiles.writer_lock", "when": "before", "disaster": "meet"}
     with ThreadPoolExecutor(2) as both:
         ended = list(both.map(lambda by: faults.load(feeds, by, **strike), range(2)))
     return {"ended": [(one.code, one.said) for one in ended], "content": faults.look(feeds)}
