@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ..conftest import contract_of
-from . import report
+from . import report, scaling
 from .loads.duckdb_engine import DECLARED
 from .measuring import ratio, run
 
@@ -88,3 +88,19 @@ def test_the_document_holds_what_was_measured() -> None:
     measured = report.read_json(DOCS / "performance.json")
     assert report.filled_in(document, measured) == document
     assert report.plot(measured) == (DOCS / "performance.svg").read_text(encoding="utf-8")
+
+
+def test_the_document_of_the_cluster_holds_what_was_measured() -> None:
+    document = (DOCS / "scale.md").read_text(encoding="utf-8")
+    measured = report.read_json(DOCS / "scaling.json")
+    assert "| 4 |" in scaling.curve(measured).markdown()
+    assert scaling.filled_in(document, measured) == document
+    assert scaling.plot(measured) == (DOCS / "scaling.svg").read_text(encoding="utf-8")
+
+
+def test_what_the_commit_takes_bounds_what_nodes_bring() -> None:
+    figures = {"kind": "fixed", "cpu_nodes": 0.0, "cpu_fetching": 0.0, "cpu_commit": 0.0, "commit": 2.0}
+    runs = [figures | {"workers": workers, "staging": 8.0 / workers} for workers in scaling.WORKERS]
+    slower = figures | {"workers": 4, "staging": 90.0}
+    [_, _, (_, staging, load, by_amdahl)] = scaling.speed_ups({"runs": [slower, *runs]}, "fixed")
+    assert (staging, load, by_amdahl) == (4.0, 2.5, 2.5), "the fastest round counts"

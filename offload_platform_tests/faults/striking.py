@@ -13,6 +13,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -26,6 +27,7 @@ from offload_platform.landing.errors import LandingError
 from offload_platform.orchestration import erasing
 from offload_platform.orchestration.partitions import partition_of
 from offload_platform.orchestration.resources import source_of, warehouse_in
+from offload_platform.scale.cluster import bench_of
 from offload_platform.settings import Settings, read_settings
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse import publish as publishing
@@ -52,7 +54,8 @@ def load(settings: Settings, offload_type: str, partition: str) -> None:
     warehouse = warehouse_in(settings.warehouse)
     contract = vendor_named(feed.vendor).contracts[offload_type]
     store = source_of(feed).store(feed)
-    load_partition(store, partition_of(feed, contract, partition), warehouse.files, warehouse.writing, "a run")
+    where = partition_of(feed, contract, partition)
+    load_partition(store, where, warehouse.files, warehouse.writing, "a run", bench=bench_of(settings.scale))
 
 
 def publish(settings: Settings) -> None:
@@ -149,11 +152,21 @@ def take_the_memory(_: Settings) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+def meet(settings: Settings) -> None:
+    """Wait until another process has come as far as this one; a minute, and not for one that never comes."""
+    (settings.warehouse.parent / f"here-{os.getpid()}").touch()
+    end = time.monotonic() + 60
+    while len(list(settings.warehouse.parent.glob("here-*"))) < 2:
+        assert time.monotonic() < end, "the other one has not come"
+        time.sleep(0.02)
+
+
 DISASTERS: dict[str, Callable[[Settings], None]] = {
     "kill": kill,
     "fill": fill_the_disk,
     "file limit": allow_no_larger_file,
     "memory": take_the_memory,
+    "meet": meet,
 }
 
 

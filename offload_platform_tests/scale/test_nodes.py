@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from offload_platform.simulator.writing import write
 from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse import versions
 from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
+from offload_platform.warehouse.holds import Decision, decide, held_deliveries
 from offload_platform.warehouse.merge import merge
 
 from ..conftest import contract_of
+from ..warehouse import test_holds as held_back
 from ..warehouse import test_merge_at_random as at_random
 from ..warehouse.by_hand import ByHand
 
@@ -171,6 +173,36 @@ def test_nodes_merge_random_lives_as_one_machine_does(
         *("new", "changed", "deleted", "restored")
     }
     assert len(nodes.sent) > 50
+    assert files_in(place) == []
+
+
+def test_nodes_merge_around_a_delivery_that_is_held(tmp_path: Path, nodes: Any, place: Place) -> None:
+    """It is held, then another comes, then somebody lets it pass; users are in buckets that see no hold."""
+    users = [f"{number:024x}" for number in range(8)]
+    first, second, third = held_back.STAMPS[:3]
+
+    def trips(count: int, mode: str) -> list[dict[str, Any]]:
+        began = [held_back.STAMPS[0] - timedelta(hours=hour) for hour in range(1, count + 1)]
+        return [{"user_id": user, "start_at": start, "mode": mode} for user in users for start in began]
+
+    told = "FROM history.transports ORDER BY ALL"
+    found: list[list[Any]] = []
+    for buckets in (versions.OWN_BUCKETS, ClusterBuckets(nodes, place, 0, 4)):
+        with in_memory() as connection:
+            hand, seen = ByHand(connection, tmp_path), []
+            for stamp, count, mode in ((first, 10, "car"), (second, 5, "bus"), (third, 10, "bike")):
+                hand.deliver("transports", stamp, trips(count, mode))
+                merge(connection, [held_back.FEED], buckets=buckets)
+                seen += [held_deliveries(connection), connection.execute(told).fetchall()]
+            decide(connection, "acme", "transports", second.date(), Decision.RELEASED)
+            merge(connection, [held_back.FEED], buckets=buckets)
+            seen += [held_deliveries(connection), connection.execute(told).fetchall()]
+            found.append(seen)
+    assert found[0] == found[1]
+    assert [held.stamp for held in found[0][2]] == [second]
+    assert found[0][2] == found[0][4]
+    assert found[0][6] == []
+    assert len(nodes.sent) >= 8
     assert files_in(place) == []
 
 
