@@ -21,7 +21,7 @@ import polars as pl
 from offload_platform.contracts.readers import wire_name
 from offload_platform.landing.errors import UntrustedPart
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 LONGEST_LINE_BYTES = 16 << 20
 # A line that is no row is a handful of Python objects for a while, and there may be nothing but such lines.
 MOST_LINES_OF_A_BLOCK = 1 << 19
@@ -117,7 +117,7 @@ def printable(record: bytes) -> str:
 
 
 def read_blocks(chunks: Iterator[bytes], rest: bytes, key: str, first_line: int = 2) -> Iterator[Block]:
-    """Cut the bytes after the header into blocks of whole lines, of about 16 MB and no more than half a million lines.
+    """Cut the bytes after the header into blocks of whole lines, of about 8 MB and no more than half a million lines.
 
     A block ends where no record can run on, or else at a line end outside quotes; at any line end where its second half
     has none of either, because a quote is never closed or a record of several lines is longer than that.
