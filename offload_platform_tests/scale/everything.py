@@ -12,7 +12,7 @@ import yaml
 
 from offload_platform.orchestration.partitions import partition_of
 from offload_platform.orchestration.run import plan
-from offload_platform.settings import read_settings
+from offload_platform.settings import Settings, read_settings
 from offload_platform.simulator.affise import AffiseSimulation, DataFusion
 from offload_platform.simulator.aura import AssistantLogs, LogSimulation
 from offload_platform.simulator.deliveries import Snapshots
@@ -71,6 +71,13 @@ class Everything:
     feeds_file: Path
 
 
+def load(settings: Settings, warehouse: Any, **more: Any) -> None:
+    """Load all that is delivered."""
+    for one in plan(settings, settings.feeds).loads:
+        contract = vendor_named(one.feed.vendor).contracts[one.offload_type]
+        warehouse.load(one.feed, partition_of(one.feed, contract, one.partition), **more)
+
+
 def make(folder: Path, warehouse: Any) -> Everything:
     """Simulate deliveries below a folder, load them into a warehouse, and publish."""
     feeds = []
@@ -82,9 +89,7 @@ def make(folder: Path, warehouse: Any) -> Everything:
     file = folder / "feeds.yaml"
     file.write_text(yaml.safe_dump({"warehouse": str(warehouse.files.root), "feeds": feeds}))
     settings = read_settings(file)
-    for load in plan(settings, settings.feeds).loads:
-        contract = vendor_named(load.feed.vendor).contracts[load.offload_type]
-        warehouse.load(load.feed, partition_of(load.feed, contract, load.partition))
+    load(settings, warehouse)
 
     def published(name: str) -> Path:
         with warehouse.writing() as connection:

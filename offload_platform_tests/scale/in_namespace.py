@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from offload_platform.simulator.simulation import Simulation
 from offload_platform.simulator.writing import Source, write
 
 from ..journeys.postgres_server import postgres_server
+from .comparing import content_of, names_in
 from .machines import cluster
 
 ADMIN = "lake-admin"
@@ -68,14 +69,6 @@ VENDORS: Mapping[str, tuple[Source, dict[str, Any]]] = {
         {"cadence": {"logs": "daily"}, "types": ["message", "recognizer"]},
     ),
 }
-VARIES = {
-    "ops.ledger": "loaded_at",
-    "ops.receipts": "run_id, committed_at",
-    "ops.erased": "erased_at",
-    "ops.erasures": "erased_at, receipt",
-    "ops.pseudonym_key": "since",
-}
-"""Columns that tell of a single run."""
 
 
 def main(folder: Path, said: Path) -> None:
@@ -201,20 +194,6 @@ def different(folder: Path, lake: Lake) -> tuple[list[str], int]:
                 wrong += [f"{other}.{name}" for other in others if content_of(connection, other, name) != expected]
                 compared += len(others)
         return wrong, compared
-
-
-def names_in(connection: duckdb.DuckDBPyConnection, database: str) -> Sequence[str]:
-    found = connection.execute(
-        "SELECT DISTINCT schema_name || '.' || table_name FROM duckdb_columns() WHERE database_name = ? "
-        "AND NOT internal AND schema_name <> 'store' ORDER BY 1",
-        [database],
-    ).fetchall()
-    return [name for (name,) in found]
-
-
-def content_of(connection: duckdb.DuckDBPyConnection, database: str, name: str) -> list[str]:
-    left_out = f" EXCLUDE ({VARIES[name]})" if name in VARIES else ""
-    return sorted(map(repr, connection.execute(f"SELECT *{left_out} FROM {database}.{name}").fetchall()))
 
 
 if __name__ == "__main__":

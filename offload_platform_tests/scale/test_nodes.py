@@ -1,5 +1,6 @@
 """What nodes do: the same as one machine, or nothing, and never with a secret that was sent to them."""
 
+import pickle
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from offload_platform.scale.errors import OtherNode, ScaleUnusable
 from offload_platform.scale.merging import BucketToMerge, ClusterBuckets, buckets_of, merge_bucket
 from offload_platform.scale.nodes import PartToStage, software, stage_part
 from offload_platform.scale.place import Place
-from offload_platform.settings import Scale
+from offload_platform.settings import Scale, read_settings
 from offload_platform.simulator.affise import AffiseSimulation, DataFusion
 from offload_platform.simulator.writing import write
 from offload_platform.vendors import vendor_named, vendor_names
@@ -29,11 +30,14 @@ from offload_platform.warehouse import versions
 from offload_platform.warehouse.files import CONNECTION_CONFIG, prepare
 from offload_platform.warehouse.holds import Decision, decide, held_deliveries
 from offload_platform.warehouse.merge import merge
+from offload_platform.warehouse.publish import publish
 
 from ..conftest import contract_of
 from ..warehouse import test_holds as held_back
 from ..warehouse import test_merge_at_random as at_random
 from ..warehouse.by_hand import ByHand
+from . import everything as deliveries
+from .comparing import content_of, names_in
 
 ANN, BEN, CID = "a" * 24, "b" * 24, "c" * 24
 KEY = "0123456789abcdef" * 4
@@ -74,6 +78,31 @@ def test_what_nodes_stage_is_loaded_as_what_one_machine_stages(
     assert mine == theirs
     assert len(mine["delivered.segments"]) == 9
     assert files_in(place) == [], "nothing is left behind"
+
+
+def test_every_offload_type_is_the_same_from_nodes(
+    everything: Any,
+    vendor_and_warehouse: Make,
+    nodes: Any,
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Staged and merged by nodes, every table and view that people see is what one process has made."""
+    for name, value in deliveries.SECRETS.items():
+        monkeypatch.setenv(name, value)
+    _, warehouse = vendor_and_warehouse(tmp_path)
+    settings = read_settings(everything.feeds_file).model_copy(update={"warehouse": warehouse.files.root})
+    deliveries.load(settings, warehouse, bench=ClusterBench(nodes, place, 4))
+    with warehouse.writing() as connection:
+        publish(connection, warehouse.files, settings.feeds, ClusterBuckets(nodes, place, 0, 4))
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{everything.whole}' AS one (READ_ONLY)")
+        connection.execute(f"ATTACH '{warehouse.files.published}' AS many (READ_ONLY)")
+        names = names_in(connection, "one")
+        assert names_in(connection, "many") == names
+        assert [n for n in names if content_of(connection, "one", n) != content_of(connection, "many", n)] == []
+    assert {pickle.loads(sent)[0] for sent in nodes.sent} == {stage_part, merge_bucket}
 
 
 def test_a_part_that_is_refused_by_a_node_says_all_that_it_would_have_said(
