@@ -17,7 +17,7 @@ from offload_platform.quality.conform import FAILURE_SCHEMA, Conformed, wires_of
 
 
 class ContractDefect(Exception):
-    """The contract itself cannot be applied: a check raised, or a column has another type than the contract says."""
+    """The contract itself cannot be applied: a rule raised, or is none of a column; or a type differs."""
 
 
 BROKEN_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {"row": pl.UInt32, "reasons": pl.List(pl.String)}
@@ -27,7 +27,7 @@ def validate(conformed: Conformed, contract: Contract) -> pl.DataFrame:
     """Rows that break the contract: `row` (position) and `reasons` (sorted texts), ordered by row.
 
     Raises:
-        ContractDefect: when a rule raises, or judges the whole frame and no row.
+        ContractDefect: when a rule raises, or is one of the whole frame (a frame's check, or a unique column).
     """
     cases = pl.concat([conformed.failures, _rule_failures(conformed, contract)])
     if cases.is_empty():
@@ -69,7 +69,8 @@ def _outcomes(rows: pl.DataFrame, contract: Contract) -> Iterator[tuple[str, str
     schema = contract.ruled_schema
     if schema.checks or schema.unique or any(column.unique for column in schema.columns.values()):
         raise ContractDefect(
-            f"{contract.offload_type}: a rule of the whole frame judges no row. Make it a check of one of its columns."
+            f"{contract.offload_type}: a rule of the whole frame is not told of a row. Make it a check of one column, "
+            "which sees the others as well."
         )
     needed = [_is_present(name, column).alias(name) for name, column in schema.columns.items() if not column.nullable]
     for present in rows.select(needed):

@@ -10,15 +10,13 @@ import pytest
 from offload_platform.contracts.contract import Contract
 from offload_platform.quality.arrow import ArrowStream
 from offload_platform.quality.hashes import CONTENT_HASH, HASHES, KEY_HIGH, KEY_LOW, RowHashes
-from offload_platform.vendors import vendor_named, vendor_names
 from offload_platform.warehouse.sql import column_type, quoted
 from offload_platform.warehouse.storage import content_hash, ensure_storage, key_id, rows_table
 
-from .test_validate import random_frame
+from .test_validate import ALL_CONTRACTS, CONTRACTS, random_frame
 
 STAMP = datetime(2018, 12, 8, tzinfo=UTC)
-CONTRACTS = [contract for name in vendor_names() for contract in vendor_named(name).contracts.values()]
-SEGMENTS = vendor_named("sentiance").contracts["segments"]
+SEGMENTS = CONTRACTS["segments"]
 
 
 @pytest.fixture
@@ -33,7 +31,7 @@ def hashed(contract: Contract, rows: pl.DataFrame, stamp: datetime | None = STAM
         return hashes.added_to(rows.with_row_index("line", 2))
 
 
-@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: f"{contract.vendor} {contract.offload_type}")
+@pytest.mark.parametrize("contract", ALL_CONTRACTS, ids=lambda contract: f"{contract.vendor} {contract.offload_type}")
 def test_a_row_has_the_hashes_that_it_has_when_it_is_kept(
     connection: duckdb.DuckDBPyConnection, contract: Contract
 ) -> None:
@@ -77,7 +75,7 @@ def test_hashes_that_a_row_has_are_taken_anew() -> None:
 
 
 def test_rows_that_are_told_apart_by_delivery_need_its_stamp() -> None:
-    [contract] = [contract for contract in CONTRACTS if contract.is_told_apart_by_delivery]
+    [contract] = [contract for contract in ALL_CONTRACTS if contract.is_told_apart_by_delivery]
     rows = random_frame(contract, 3, seed=1)
     day, next_day = (hashed(contract, rows, stamp) for stamp in (STAMP, STAMP.replace(day=9)))
     assert not set(day[KEY_LOW]) & set(next_day[KEY_LOW])

@@ -149,14 +149,14 @@ def test_a_check_that_raises_is_a_defect() -> None:
         validate(conformed(random_frame(CONTRACTS["segments"], 3, seed=1)), contract)
 
 
-def test_a_rule_of_the_whole_frame_is_a_defect_as_it_judges_no_row() -> None:
+def test_a_rule_of_the_whole_frame_is_a_defect() -> None:
     class Judging(CONTRACTS["segments"].rows):  # type: ignore[name-defined, misc]
         @pa.dataframe_check
         def holds(cls, data: pa.PolarsData) -> pl.LazyFrame:  # noqa: N805
             return data.lazyframe.select(pl.lit(True))
 
     contract = replace(CONTRACTS["segments"], rows=Judging)
-    with pytest.raises(ContractDefect, match=r"Make it a check of one of its columns\.$"):
+    with pytest.raises(ContractDefect, match="Make it a check of one column"):
         validate(conformed(random_frame(CONTRACTS["segments"], 3, seed=1)), contract)
 
 

@@ -34,10 +34,10 @@ from offload_platform.simulator.writing import Source, write
 
 from ..journeys.postgres_server import postgres_server
 from .comparing import content_of, names_in
+from .everything import SECRETS
 from .machines import cluster
 
 ADMIN = "lake-admin"
-SECRETS = {"OFFLOAD_PSEUDONYM_KEY": "5ec2e7" * 8, "OFFLOAD_ERASURE_KEY": "0fe2a5e" * 8}
 PARTITIONS = 8
 DAY = date(2026, 9, 7)
 FIRST = datetime(2026, 8, 29, 15, 5, 54, 499_000, UTC)
