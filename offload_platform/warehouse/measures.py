@@ -1,28 +1,34 @@
 """Figures of what a load has left in the warehouse: what checks are judged by.
 
 Not here: thresholds, verdicts and words. The figures are taken under the writer's lock, so each costs a small share of
-the load, and memory that does not grow with what is found: plain aggregates, which DuckDB can move to disk.
+the load, and memory that does not grow with what is found: plain aggregates, which DuckDB can move to disk, and hashes
+in buckets.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
 import duckdb
+import numpy as np
+import polars as pl
 
 from offload_platform.contracts.contract import Content, Contract, Decisions, Reference
 from offload_platform.contracts.deliveries import Delivery
+from offload_platform.quality.arrow import ArrowStream
 from offload_platform.quality.drift import Drift, DriftKind
 from offload_platform.settings import Feed
 from offload_platform.vendors import vendor_named
 from offload_platform.warehouse.commit import Partition
 from offload_platform.warehouse.ops import OF_TYPE
-from offload_platform.warehouse.sql import literal, quoted
-from offload_platform.warehouse.views import delivered_view
+from offload_platform.warehouse.sql import fetched, literal, quoted
+from offload_platform.warehouse.storage import sightings_table
+from offload_platform.warehouse.views import delivered_rows, delivered_view
 
-_ROWS_PER_BUCKET = 1_000_000
+_ROWS_PER_BUCKET = 4_000_000
 _EXAMPLES = 5
 _PLACES_OF_AN_EXAMPLE = 10
 _MINUTES_OF_A_DAY = 1440
@@ -189,7 +195,8 @@ def links_of(feed: Feed, contract: Contract) -> tuple[Link, ...]:
 def measure(connection: duckdb.DuckDBPyConnection, feed: Feed, replaced: Partition, delivery: Delivery) -> Measures:
     """Take the figures of the slice of a table that a delivery has just replaced."""
     contract, thresholds = replaced.contract, feed.thresholds(delivery.offload_type)
-    parts = _parts(connection, replaced)
+    in_table, repeated = _delivered(connection, replaced)
+    parts = _parts(connection, replaced, in_table)
     lags, newest = None, None
     if contract.event_time is not None and contract.content is Content.INCREMENT:
         lags = _lags(connection, replaced, contract.event_time, thresholds.late_arrivals.days)
@@ -197,7 +204,7 @@ def measure(connection: duckdb.DuckDBPyConnection, feed: Feed, replaced: Partiti
         newest = _newest_event_days(connection, replaced, delivery.stamp)
     return Measures(
         parts=parts,
-        repeats=_repeats(connection, replaced),
+        repeats=_repeats(connection, replaced, repeated),
         lags=lags,
         newest_event_days=newest,
         volume=Volume(
@@ -264,17 +271,53 @@ def _gaps(connection: duckdb.DuckDBPyConnection, replaced: Partition, period: ti
     return tuple(Gap(*row) for row in found)
 
 
-def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[PartAccount, ...]:
+def _delivered(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[dict[str, int], pl.Series]:
+    """How many rows of the slice each object has, and the hashes of the keys that may stand more than once."""
+    contract = replaced.contract
+    [(size,)] = fetched(
+        connection,
+        f"SELECT count(*) FROM store.parts JOIN {sightings_table(contract)} USING (part_no) WHERE {_IN_SLICE} "
+        "AND vendor = ? AND offload_type = ?",
+        [*_slice(replaced), contract.vendor, contract.offload_type],
+    )
+    key, buckets = _key_hash(contract), 1 + size // _ROWS_PER_BUCKET
+    rows: Counter[int] = Counter()
+    repeated = []
+    for bucket in range(buckets):
+        found = pl.DataFrame(
+            ArrowStream(
+                connection.sql(
+                    f"SELECT part_no, {key} AS key_hash FROM ({delivered_rows(contract)}) "
+                    f"WHERE {_IN_SLICE} AND {key} % {buckets} = {bucket}",
+                    params=_slice(replaced),
+                )
+            )
+        )
+        rows.update(dict(found["part_no"].value_counts().rows()))
+        # Sorting numbers is many times cheaper than grouping rows, and few keys stand more than once.
+        ordered = np.sort(found["key_hash"].to_numpy())
+        repeated.append(pl.Series("key_hash", ordered[1:][ordered[1:] == ordered[:-1]], dtype=pl.UInt64).unique())
+    keys = dict(fetched(connection, f"SELECT part_no, object_key FROM store.parts WHERE {_IN_SLICE}", _slice(replaced)))
+    return {keys[part_no]: n for part_no, n in rows.items()}, pl.concat(repeated)
+
+
+def _key_hash(contract: Contract) -> str:
+    """SQL of a hash that rows of one natural key and one delivery have in common."""
+    # What a row is about is hashed already; only where its key says less, rows of one key are about different things.
+    said = ["key_id"] if set(contract.identity) <= set(contract.key) else [quoted(name) for name in contract.key]
+    return f"hash({', '.join([*said, 'delivery_stamp'])})"
+
+
+def _parts(
+    connection: duckdb.DuckDBPyConnection, replaced: Partition, in_table: Mapping[str, int]
+) -> tuple[PartAccount, ...]:
     found = connection.execute(
         f"""
         WITH ledger AS (
             SELECT object_key, rows_in, rows_loaded, rows_quarantined, rows_erased FROM ops.ledger
             WHERE {_IN_SLICE} AND offload_type = ? AND status = 'loaded'
         ),
-        loaded AS (
-            SELECT object_key, count(*) AS in_table FROM {delivered_view(replaced.contract)}
-            WHERE {_IN_SLICE} GROUP BY ALL
-        ),
+        loaded AS (SELECT unnest(?::VARCHAR[]) AS object_key, unnest(?::BIGINT[]) AS in_table),
         quarantined AS (
             SELECT object_key, count(*) AS in_quarantine FROM ops.quarantine
             WHERE {_IN_SLICE} AND offload_type = ? GROUP BY ALL
@@ -286,62 +329,59 @@ def _parts(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> tuple[
         """,
         [
             *(*_slice(replaced), replaced.contract.offload_type),
-            *_slice(replaced),
+            *(list(in_table), list(in_table.values())),
             *(*_slice(replaced), replaced.contract.offload_type),
         ],
     ).fetchall()
     return tuple(PartAccount(*row) for row in found)
 
 
-def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition) -> Repeats:
+def _repeats(connection: duckdb.DuckDBPyConnection, replaced: Partition, suspects: pl.Series) -> Repeats:
     """Rows whose key has the hash of another's are few; only they are compared, key by key and column by column."""
-    table = delivered_view(replaced.contract)
+    if suspects.is_empty():
+        return Repeats(0, 0, ())
+    contract = replaced.contract
     # Of a slice of several deliveries, a key may stand in each.
-    names = list(dict.fromkeys((*replaced.contract.key, "delivery_stamp")))
-    key = ", ".join(quoted(name) for name in names)
+    names = list(dict.fromkeys((*contract.key, "delivery_stamp")))
     # DuckDB 1.5 makes no table of a struct without names.
     named_key = f"{{{', '.join(f'{literal(name)}: {quoted(name)}' for name in names)}}}"
     # DuckDB gives NULL, [] and [NULL] one hash; their JSON differs.
     content = ", ".join(
-        f"to_json({quoted(c.name)})" if c.dtype.is_nested() else quoted(c.name)
-        for c in replaced.contract.columns.values()
+        f"to_json({quoted(c.name)})" if c.dtype.is_nested() else quoted(c.name) for c in contract.columns.values()
     )
-    [(size,)] = connection.execute(f"SELECT count(*) FROM {table} WHERE {_IN_SLICE}", _slice(replaced)).fetchall()
-    buckets = 1 + size // _ROWS_PER_BUCKET
-    connection.execute("CREATE OR REPLACE TEMP TABLE suspects (key_hash UBIGINT)")
-    for bucket in range(buckets):
-        connection.execute(
-            f"INSERT INTO suspects SELECT hash({key}) AS key_hash FROM {table} WHERE {_IN_SLICE} "
-            f"AND hash({key}) % {buckets} = {bucket} GROUP BY ALL HAVING count(*) > 1",
-            _slice(replaced),
-        )
+    stream = ArrowStream(suspects.to_frame("key_hash"))  # noqa: F841 (read by DuckDB by its name)
+    connection.execute("CREATE OR REPLACE TEMP TABLE suspects AS FROM stream")
+    suspected = (
+        f"(SELECT *, {named_key} AS key FROM ({delivered_rows(contract)}) "
+        f"SEMI JOIN suspects ON {_key_hash(contract)} = key_hash WHERE {_IN_SLICE})"
+    )
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE repeated AS
         WITH contents AS (
-            SELECT {named_key} AS key, hash({content}) AS content, count(*) AS n, min(line) AS first_line
-            FROM {table} SEMI JOIN suspects ON hash({key}) = key_hash WHERE {_IN_SLICE} GROUP BY ALL
+            SELECT key, hash({content}) AS content, count(*) AS n, min(line) AS first_line
+            FROM {suspected} GROUP BY ALL
         )
         SELECT key, sum(n)::BIGINT AS key_rows, count(*) AS key_contents, min(first_line) AS first_line
         FROM contents GROUP BY key HAVING sum(n) > 1
         """,
         _slice(replaced),
     )
-    [(rows, contradictions)] = connection.execute(
-        "SELECT coalesce(sum(key_rows - 1), 0)::BIGINT, coalesce(sum(key_contents - 1), 0)::BIGINT FROM repeated"
-    ).fetchall()
-    examples = []
-    if rows:
-        examples = connection.execute(
-            f"""
-            WITH examples AS (FROM repeated ORDER BY key_contents > 1 DESC, first_line, key LIMIT {_EXAMPLES})
-            SELECT key_rows, key_contents, min(row(object_key, line), {_PLACES_OF_AN_EXAMPLE})
-            FROM {table} JOIN examples ON {named_key} IS NOT DISTINCT FROM examples.key WHERE {_IN_SLICE}
-            GROUP BY examples.key, key_rows, key_contents, first_line
-            ORDER BY key_contents > 1 DESC, first_line, examples.key
-            """,
-            _slice(replaced),
-        ).fetchall()
+    [(rows, contradictions)] = fetched(
+        connection,
+        "SELECT coalesce(sum(key_rows - 1), 0)::BIGINT, coalesce(sum(key_contents - 1), 0)::BIGINT FROM repeated",
+    )
+    examples = fetched(
+        connection,
+        f"""
+        WITH examples AS (FROM repeated ORDER BY key_contents > 1 DESC, first_line, key LIMIT {_EXAMPLES})
+        SELECT key_rows, key_contents, min(row(object_key, line), {_PLACES_OF_AN_EXAMPLE})
+        FROM {suspected} AS suspected JOIN examples ON suspected.key IS NOT DISTINCT FROM examples.key
+        GROUP BY examples.key, key_rows, key_contents, first_line
+        ORDER BY key_contents > 1 DESC, first_line, examples.key
+        """,
+        _slice(replaced),
+    )
     connection.execute("DROP TABLE repeated")
     connection.execute("DROP TABLE suspects")
     return Repeats(

@@ -59,6 +59,16 @@ def current_view(contract: Contract) -> str:
     return f"{quoted(contract.vendor)}.{quoted(contract.table)}"
 
 
+def delivered_rows(contract: Contract) -> str:
+    """SQL of the kept rows as often as they were delivered: all that is kept of them, and where each was."""
+    return f"""
+        SELECT r.*, s.line, part_no, p.delivery_stamp, p.object_key
+        FROM store.parts AS p
+        JOIN {sightings_table(contract)} AS s USING (part_no)
+        JOIN {rows_table(contract)} AS r USING (row_no)
+    """
+
+
 def delivered_columns(contract: Contract) -> dict[str, tuple[str, str]]:
     """Type and comment of each column of the rows as delivered."""
     return {**_FEED, **_STAMP, **_stamp_columns(contract), **_PLACE, **_contract_columns(contract)}
@@ -119,16 +129,7 @@ def ensure_tables(connection: duckdb.DuckDBPyConnection, contract: Contract) -> 
     _create_view(
         connection,
         delivered_view(contract),
-        f"""
-        SELECT {_list(columns)} FROM (
-            SELECT *{_derived(contract)} FROM (
-                SELECT r.*, s.line, p.delivery_stamp, p.object_key
-                FROM store.parts AS p
-                JOIN {sightings_table(contract)} AS s USING (part_no)
-                JOIN {rows_table(contract)} AS r USING (row_no)
-            )
-        )
-        """,
+        f"SELECT {_list(columns)} FROM (SELECT *{_derived(contract)} FROM ({delivered_rows(contract)}))",
         f"As delivered, in every delivery: {_description(contract)}",
         columns,
     )
