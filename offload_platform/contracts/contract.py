@@ -203,6 +203,8 @@ class Contract:
     @cached_property
     def schema(self) -> pa.DataFrameSchema:
         """The pandera schema: the one statement of types and rules."""
+        # A schema has copies of checks, which know the engines that pandera knew by then.
+        pa.DataFrameSchema.register_default_backends(pl.LazyFrame)
         return self.rows.to_schema()
 
     @cached_property

@@ -61,6 +61,15 @@ class Block:
         """Where the physical lines end, a last one without a line end included."""
         return _line_ends(self.content)
 
+    @cached_property
+    def ends_in_return(self) -> Flags:
+        """Which physical lines end in a carriage return before their line feed."""
+        if _CARRIAGE_RETURN not in self.content:
+            return np.zeros(self.lines, dtype=bool)
+        before = np.frombuffer(self.content, dtype=np.uint8)[np.maximum(self.line_ends - 1, 0)]
+        returns: Flags = (before == _CARRIAGE_RETURN[0]) & (self.line_ends < len(self.content))
+        return returns
+
     @property
     def lines(self) -> int:
         """Physical lines."""
@@ -74,10 +83,8 @@ class Block:
         is_last = np.ones(self.lines, dtype=bool)
         for line, height in heights.items():
             is_last[line - self.first_line : line - self.first_line + height - 1] = False
-        ends = self.line_ends[is_last]
-        return int(np.count_nonzero(ends < len(self.content))), int(
-            np.count_nonzero(_returns_before(self.content, ends))
-        )
+        has_end = self.line_ends < len(self.content)
+        return int(np.count_nonzero(is_last & has_end)), int(np.count_nonzero(is_last & self.ends_in_return))
 
     def raw(self, first_lines: pl.Series, heights: Mapping[int, int]) -> list[str]:
         """The text of the records that begin on some lines; `heights` has the lines of those of more than one."""
@@ -153,12 +160,12 @@ def parse(block: Block, columns: tuple[str, ...], delimiter: str) -> Records:
     lines = _Lines.of(block, delimiter)
     rows = _plain_rows(lines, columns, delimiter)
     if rows is None:
-        lines.doubt(np.arange(len(lines.ends)))
+        lines.doubt(np.arange(block.lines))
         rows = pl.DataFrame(schema={wire_name(c): pl.String for c in columns})
     rows = rows.with_columns(pl.Series(LINE, lines.plain + block.first_line, dtype=pl.Int64))
     records = Records(rows, pl.DataFrame(schema=REJECT_SCHEMA))
     if lines.are_doubtful.any():
-        others = _parse_one_by_one(lines, block.first_line, columns, delimiter)
+        others = _parse_one_by_one(lines, columns, delimiter)
         records = replace(others, rows=_in_order(rows, others.rows))
     if records.lines != block.lines:
         raise AssertionError(f"{records.lines} of {block.lines} lines accounted for, from line {block.first_line}")
@@ -205,13 +212,12 @@ def _safe_cut(content: bytes) -> int:
 
 @dataclass
 class _Lines:
-    """The physical lines of a block: where they end, how many quotes they have, and which are doubtful.
+    """The physical lines of a block: how many quotes they have, and which are doubtful.
 
     `pairs` counts the quotes inside a cell that stand for one, of lines that are not doubtful for their quotes alone.
     """
 
-    content: bytes
-    ends: Positions
+    block: Block
     quotes: Positions
     pairs: Positions
     are_doubtful: Flags
@@ -226,8 +232,7 @@ class _Lines:
         lengths = np.diff(ends, prepend=-1) - 1
         doubtful: Flags = (lengths == 0) | ((lengths == 1) & (data[ends - 1] == _CARRIAGE_RETURN[0]))
         doubtful[np.searchsorted(ends, _positions(content, b"\x00"))] = True
-        if _has_lone_returns(content, ends):
-            doubtful[np.searchsorted(ends, _lone_returns(content))] = True
+        doubtful[np.searchsorted(ends, _lone_returns(block))] = True
         doubtful[np.searchsorted(ends, _undecodable(content, ends))] = True
         at = _positions(content, _QUOTE)
         quotes = _count_by_line(at, ends)
@@ -243,7 +248,7 @@ class _Lines:
         in_pair = opening - closing == 1
         openers, closers = np.append(at[:1], opening[~in_pair]), np.append(closing[~in_pair], at[-1:])
         doubtful[np.searchsorted(ends, _misplaced(data, openers, closers, delimiter))] = True
-        return cls(content, ends, quotes, _count_by_line(closing[in_pair], ends), doubtful)
+        return cls(block, quotes, _count_by_line(closing[in_pair], ends), doubtful)
 
     @property
     def plain(self) -> Positions:
@@ -261,7 +266,7 @@ def _plain_rows(lines: _Lines, columns: tuple[str, ...], delimiter: str) -> pl.D
     None when the lines cannot be parsed as one record each.
     """
     plain = lines.plain
-    rows = _frame(_without_lines(lines.content, np.flatnonzero(lines.are_doubtful), lines.ends), columns, delimiter)
+    rows = _frame(_without_lines(lines.block, np.flatnonzero(lines.are_doubtful)), columns, delimiter)
     if rows is None or rows.height != len(plain):
         return None
     whole = _have_all_cells(rows, lines, plain)
@@ -276,27 +281,13 @@ def _in_order(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     return rows.merge_sorted(others, key=LINE) if others.height else rows
 
 
-def _has_lone_returns(content: bytes, ends: Positions) -> bool:
-    """Whether carriage returns stand where they do not end a line."""
-    if _CARRIAGE_RETURN not in content:
-        return False
-    return content.count(_CARRIAGE_RETURN) != np.count_nonzero(_returns_before(content, ends))
-
-
-def _returns_before(content: bytes, ends: Positions) -> Flags:
-    """Whether each line ends in a carriage return."""
-    if _CARRIAGE_RETURN not in content:
-        return np.zeros(len(ends), dtype=bool)
-    before = np.frombuffer(content, dtype=np.uint8)[np.maximum(ends - 1, 0)]
-    returns: Flags = (before == _CARRIAGE_RETURN[0]) & (ends < len(content))
-    return returns
-
-
-def _lone_returns(content: bytes) -> Positions:
+def _lone_returns(block: Block) -> Positions:
     """Where carriage returns stand that do not end a line."""
-    data = np.frombuffer(content, dtype=np.uint8)
-    returns = _positions(content, _CARRIAGE_RETURN)
-    lone: Positions = returns[data[np.minimum(returns + 1, len(data) - 1)] != _NEWLINE[0]]
+    at = _positions(block.content, _CARRIAGE_RETURN)
+    if len(at) == np.count_nonzero(block.ends_in_return):
+        return at[:0]
+    data = np.frombuffer(block.content, dtype=np.uint8)
+    lone: Positions = at[data[np.minimum(at + 1, len(data) - 1)] != _NEWLINE[0]]
     return lone
 
 
@@ -306,7 +297,7 @@ def _have_all_cells(rows: pl.DataFrame, lines: _Lines, plain: Positions) -> Flag
     Quotes around a cell are no part of it, and of a pair inside one is: there, the quote that closes stands beside one
     that opens. A line with fewer cells is shorter than its row, one with more is longer, as surplus cells were cut off.
     """
-    lengths = np.diff(lines.ends, prepend=-1) - 1 - _returns_before(lines.content, lines.ends)
+    lengths = np.diff(lines.block.line_ends, prepend=-1) - 1 - lines.block.ends_in_return
     outside_cells = lines.quotes - lines.pairs + (rows.width - 1)
     in_cells = rows.select(pl.sum_horizontal(pl.all().str.len_bytes(), ignore_nulls=True)).to_series().to_numpy()
     whole: Flags = (lengths - outside_cells)[plain] == in_cells
@@ -385,8 +376,9 @@ def _note_position(error: UnicodeError) -> tuple[str, int]:
     return "", error.end
 
 
-def _without_lines(content: bytes, lines: Positions, ends: Positions) -> bytes:
+def _without_lines(block: Block, lines: Positions) -> bytes:
     """The content without some physical lines."""
+    content, ends = block.content, block.line_ends
     if not len(lines):
         return content
     view = memoryview(content)
@@ -396,9 +388,10 @@ def _without_lines(content: bytes, lines: Positions, ends: Positions) -> bytes:
     return b"".join(kept)
 
 
-def _parse_one_by_one(physical: _Lines, first_line: int, columns: tuple[str, ...], delimiter: str) -> Records:
+def _parse_one_by_one(physical: _Lines, columns: tuple[str, ...], delimiter: str) -> Records:
     """Read doubtful lines as records; a line that is none is set aside, and reading goes on after it."""
-    content, ends, doubtful = physical.content, physical.ends, np.flatnonzero(physical.are_doubtful)
+    block, doubtful = physical.block, np.flatnonzero(physical.are_doubtful)
+    content, ends, first_line = block.content, block.line_ends, block.first_line
     starts = np.where(doubtful == 0, 0, ends[doubtful - 1] + 1).tolist()
     nexts = (ends[doubtful] + 1).tolist()
     lines = {nth: content[a:b] for nth, a, b in zip(doubtful.tolist(), starts, nexts, strict=True)}

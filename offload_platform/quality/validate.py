@@ -7,10 +7,8 @@ Conversion failures of a cell and broken rules on the same cell are one fault, s
 text is not reported a second time as a missing value.
 """
 
-from collections.abc import Iterator
-
 import polars as pl
-from pandera.polars import Column
+from pandera.polars import Check, Column, PolarsData
 
 from offload_platform.contracts.contract import Contract
 from offload_platform.quality.conform import FAILURE_SCHEMA, Conformed, wires_of
@@ -56,33 +54,52 @@ def _rule_failures(conformed: Conformed, contract: Contract) -> pl.DataFrame:
 
 def _broken_rules(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """A row for each rule that a row breaks: its position, the column, and the rule as pandera names it."""
+    rules, outcomes = _outcomes(rows, contract)
+    holds = outcomes.select(pl.all().all()).row(0)
     cases = [pl.DataFrame(schema=FAILURE_SCHEMA)]
-    for column, rule, passed in _outcomes(rows, contract):
-        if not passed.all():
-            broken = pl.DataFrame({"row": (~passed).arg_true()})
+    for (column, rule), outcome, always in zip(rules, outcomes, holds, strict=True):
+        if not always:
+            broken = pl.DataFrame({"row": (~outcome).arg_true()})
             cases.append(broken.with_columns(column=pl.lit(column), reason=pl.lit(f"{column}: {rule}")))
     return pl.concat(cases)
 
 
-def _outcomes(rows: pl.DataFrame, contract: Contract) -> Iterator[tuple[str, str, pl.Series]]:
-    """Column, name and outcome by row of every rule of the model."""
+def _outcomes(rows: pl.DataFrame, contract: Contract) -> tuple[list[tuple[str, str]], pl.DataFrame]:
+    """Column and name of every rule of the model, and in their order what they say of each row."""
     schema = contract.ruled_schema
     if schema.checks or schema.unique or any(column.unique for column in schema.columns.values()):
-        raise ContractDefect(
-            f"{contract.offload_type}: a rule of the whole frame is not told of a row. Make it a check of one column, "
-            "which sees the others as well."
-        )
-    needed = [_is_present(name, column).alias(name) for name, column in schema.columns.items() if not column.nullable]
-    for present in rows.select(needed):
-        yield present.name, "not_nullable", present
+        raise _of_the_whole_frame(contract)
     frame = rows.lazy()
-    for name, column in schema.columns.items():
-        for check in column.checks:
-            try:
-                passed = check(frame, name).check_output.collect().to_series()
-            except Exception as error:
-                raise ContractDefect(f"{contract.offload_type}: a check of the contract raised: {error!r}") from error
-            yield name, check.error or check.name, passed
+    needed = {name: column for name, column in schema.columns.items() if not column.nullable}
+    rules = [(name, "not_nullable") for name in needed]
+    outcomes = [frame.select(_is_present(name, column)) for name, column in needed.items()]
+    try:
+        for name, column in schema.columns.items():
+            for check in column.checks:
+                rules.append((name, check.error or check.name))
+                outcomes.append(_outcome(check, PolarsData(frame, name)))
+        found = pl.collect_all(outcomes)
+    except Exception as error:
+        raise ContractDefect(f"{contract.offload_type}: a check of the contract raised: {error!r}") from error
+    if any(outcome.height != rows.height for outcome in found):
+        raise _of_the_whole_frame(contract)
+    return rules, pl.DataFrame([outcome.to_series().alias(str(nth)) for nth, outcome in enumerate(found)])
+
+
+def _outcome(check: Check, of: PolarsData) -> pl.LazyFrame:
+    """What a check says of each row. To call the check would have pandera write its report, at many times the cost."""
+    outcome = check.get_backend(of.lazyframe)(check).apply(of)
+    if isinstance(outcome, bool):
+        outcome = pl.LazyFrame({"of all rows": [outcome]})
+    passed = pl.first()
+    return outcome.select((passed | passed.is_null()) if check.ignore_na else passed.fill_null(False))
+
+
+def _of_the_whole_frame(contract: Contract) -> ContractDefect:
+    return ContractDefect(
+        f"{contract.offload_type}: a rule of the whole frame is not told of a row. Make it a check of one column, "
+        "which sees the others as well."
+    )
 
 
 def _is_present(name: str, column: Column) -> pl.Expr:

@@ -160,5 +160,17 @@ def test_a_rule_of_the_whole_frame_is_a_defect() -> None:
         validate(conformed(random_frame(CONTRACTS["segments"], 3, seed=1)), contract)
 
 
+@pytest.mark.parametrize("outcome", [False, pl.col("segment_id").n_unique() > 1], ids=["a truth", "an aggregate"])
+def test_a_check_that_says_one_thing_of_all_rows_is_a_defect(outcome: bool | pl.Expr) -> None:
+    class Judging(CONTRACTS["segments"].rows):  # type: ignore[name-defined, misc]
+        @pa.check("segment_id")
+        def holds(cls, data: pa.PolarsData) -> bool | pl.LazyFrame:  # noqa: N805
+            return outcome if isinstance(outcome, bool) else data.lazyframe.select(outcome)
+
+    contract = replace(CONTRACTS["segments"], rows=Judging)
+    with pytest.raises(ContractDefect, match="a rule of the whole frame is not told of a row"):
+        validate(conformed(random_frame(CONTRACTS["segments"], 3, seed=1)), contract)
+
+
 def test_points_are_a_type_that_pandera_knows() -> None:
     assert CONTRACTS["transports"].columns["waypoints"].dtype == pl.List(POINT)
