@@ -19,8 +19,8 @@ _NONE_TEXTS = {a.name: a.none_text for a in attributes() if a.none_text is not N
 
 def _may_be(kind: Kind) -> pl.Expr:
     """Whether an attribute holds values of a kind; one that is not catalogued may hold any."""
-    known = pl.col("attribute").replace_strict(_KINDS, default=None, return_dtype=pl.String)
-    return known.is_null() | (known == kind.value)
+    is_of_kind = {attribute: known == kind.value for attribute, known in _KINDS.items()}
+    return pl.col("attribute").replace_strict(is_of_kind, default=True, return_dtype=pl.Boolean)
 
 
 def _number() -> pl.Expr:
