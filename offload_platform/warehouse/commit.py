@@ -6,6 +6,7 @@ again. What the delivery means for the history is worked out later (`merge.py`):
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +29,7 @@ from offload_platform.warehouse.storage import keep_hashes, note_changed, rows_t
 from offload_platform.warehouse.transactions import transaction
 from offload_platform.warehouse.views import ensure_tables
 
-_ROWS_PER_INSERT = 122_880
+_ROWS_PER_INSERT = 40_960
 _BYTES_PER_INSERT = 64 << 20
 _INSTANT = timedelta(microseconds=1)
 
@@ -198,14 +199,16 @@ def _insert_rows(
             "INSERT INTO store.parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [part_no, *account, delivery.stamp, part.part.key, first, last],
         )
-        for batch in _batches(part.row_files, recognised, place):
+        for batch in _one_ahead(_batches(part.row_files, recognised, place)):
             place += batch.height
             sighted = ArrowStream(batch.select("line", "row_no"))  # noqa: F841 (read by DuckDB by its name)
             connection.execute(
                 f"INSERT INTO {sightings_table(contract)} BY NAME SELECT ? AS part_no, line, row_no FROM sighted",
                 [part_no],
             )
-            rows = ArrowStream(batch.filter("is_new"))  # noqa: F841 (read by DuckDB by its name)
+            # Nearly always all of a batch or none of it is new, and a filter would copy it.
+            new = batch if batch["is_new"].all() else batch.filter("is_new")
+            rows = ArrowStream(new)  # noqa: F841 (read by DuckDB by its name)
             connection.execute(
                 f"INSERT INTO {rows_table(contract)} BY NAME "
                 f"SELECT row_no, {KEY_HIGH}::UHUGEINT << 64 | {KEY_LOW} AS key_id, {CONTENT_HASH} AS content_hash, "
@@ -232,7 +235,7 @@ def _events_of(part: StagedPart, contract: Contract) -> list[datetime]:
 def _batches(files: Sequence[Path], recognised: Recognised, place: int) -> Iterator[pl.DataFrame]:
     """Staged rows, the first of which has some place, with the columns `row_no` and `is_new`.
 
-    In batches that fill row groups well, as far as their size allows; one batch is in memory.
+    In batches of a third of a row group, as far as their size allows.
     """
     held: list[pl.DataFrame] = []
     rows, size = 0, 0.0
@@ -252,6 +255,15 @@ def _batches(files: Sequence[Path], recognised: Recognised, place: int) -> Itera
             rows, size = 0, 0.0
     if held:
         yield pl.concat(held)
+
+
+def _one_ahead(batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The batches, each of which is read while DuckDB writes the one before; two are in memory."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _insert_quarantine(

@@ -160,9 +160,13 @@ def _add(
 
 @contextmanager
 def _loading(writing: Writing) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The build file, to be written by one thread: two fill row groups unevenly, and a checkpoint writes them anew."""
+    """The build file, to be written by one thread: two fill row groups unevenly, and a checkpoint writes them anew.
+
+    What is committed goes to its place at once, as it does when the file is closed, and not to the log before.
+    """
     with writing() as connection:
         connection.execute("SET threads = 1")
+        connection.execute("SET checkpoint_threshold = '1MB'")
         yield connection
 
 
