@@ -7,6 +7,7 @@ Conversion failures of a cell and broken rules on the same cell are one fault, s
 text is not reported a second time as a missing value.
 """
 
+import numpy as np
 import polars as pl
 from pandera.polars import Check, Column, PolarsData
 
@@ -27,41 +28,37 @@ def validate(conformed: Conformed, contract: Contract) -> pl.DataFrame:
     Raises:
         ContractDefect: when a rule raises, or is one of the whole frame (a frame's check, or a unique column).
     """
-    cases = pl.concat([conformed.failures, _rule_failures(conformed, contract)])
-    if cases.is_empty():
-        return pl.DataFrame(schema=BROKEN_SCHEMA)
-    return cases.group_by("row").agg(reasons=pl.col("reason").unique().sort()).sort("row")
-
-
-def _rule_failures(conformed: Conformed, contract: Contract) -> pl.DataFrame:
     expected = {c.name: c.dtype for c in contract.columns.values()}
     if dict(conformed.rows.schema) != expected:
         raise ContractDefect(
             f"{contract.offload_type}: the contract does not fit its own columns: they are {conformed.rows.schema}, "
             f"not {expected}"
         )
-    rules = _broken_rules(conformed.rows, contract)
-    if rules.is_empty():
-        return rules
+    broken = _broken_rules(conformed.rows, contract)
+    if conformed.failures.is_empty() and broken.is_empty():
+        return pl.DataFrame(schema=BROKEN_SCHEMA)
     wires = wires_of(list(contract.columns.values()))
-    unreadable = conformed.failures.select("row", wire=pl.col("column").replace_strict(wires, return_dtype=pl.String))
-    return (
-        rules.with_columns(wire=pl.col("column").replace_strict(wires, return_dtype=pl.String))
-        .join(unreadable, on=["row", "wire"], how="anti")
-        .select("row", "column", "reason")
-    )
+    wire = pl.col("column").replace_strict(wires, return_dtype=pl.String).alias("wire")
+    unreadable = conformed.failures.with_columns(wire)
+    readable = broken.with_columns(wire).join(unreadable, on=["row", "wire"], how="anti")
+    cases = pl.concat([unreadable, readable])
+    return cases.group_by("row").agg(reasons=pl.col("reason").unique().sort()).sort("row")
 
 
 def _broken_rules(rows: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """A row for each rule that a row breaks: its position, the column, and the rule as pandera names it."""
     rules, outcomes = _outcomes(rows, contract)
     holds = outcomes.select(pl.all().all()).row(0)
-    cases = [pl.DataFrame(schema=FAILURE_SCHEMA)]
+    positions: list[int] = []
+    columns: list[str] = []
+    reasons: list[str] = []
     for (column, rule), outcome, always in zip(rules, outcomes, holds, strict=True):
         if not always:
-            broken = pl.DataFrame({"row": (~outcome).arg_true()})
-            cases.append(broken.with_columns(column=pl.lit(column), reason=pl.lit(f"{column}: {rule}")))
-    return pl.concat(cases)
+            broken = np.flatnonzero(~outcome.to_numpy()).tolist()
+            positions += broken
+            columns += [column] * len(broken)
+            reasons += [f"{column}: {rule}"] * len(broken)
+    return pl.DataFrame({"row": positions, "column": columns, "reason": reasons}, schema=FAILURE_SCHEMA)
 
 
 def _outcomes(rows: pl.DataFrame, contract: Contract) -> tuple[list[tuple[str, str]], pl.DataFrame]:
@@ -69,26 +66,24 @@ def _outcomes(rows: pl.DataFrame, contract: Contract) -> tuple[list[tuple[str, s
     schema = contract.ruled_schema
     if schema.checks or schema.unique or any(column.unique for column in schema.columns.values()):
         raise _of_the_whole_frame(contract)
-    frame = rows.lazy()
     needed = {name: column for name, column in schema.columns.items() if not column.nullable}
-    rules = [(name, "not_nullable") for name in needed]
-    outcomes = [frame.select(_is_present(name, column)) for name, column in needed.items()]
+    present = rows.select(_is_present(name, column).alias(name) for name, column in needed.items())
+    checks = [(name, check) for name, column in schema.columns.items() for check in column.checks]
+    frame = rows.lazy()
     try:
-        for name, column in schema.columns.items():
-            for check in column.checks:
-                rules.append((name, check.error or check.name))
-                outcomes.append(_outcome(check, PolarsData(frame, name)))
-        found = pl.collect_all(outcomes)
+        passed = pl.collect_all([_outcome(check, PolarsData(frame, name)) for name, check in checks])
     except Exception as error:
         raise ContractDefect(f"{contract.offload_type}: a check of the contract raised: {error!r}") from error
-    if any(outcome.height != rows.height for outcome in found):
+    if any(outcome.height != rows.height for outcome in passed):
         raise _of_the_whole_frame(contract)
-    return rules, pl.DataFrame([outcome.to_series().alias(str(nth)) for nth, outcome in enumerate(found)])
+    rules = [(name, "not_nullable") for name in needed] + [(name, check.error or check.name) for name, check in checks]
+    outcomes = present.get_columns() + [outcome.to_series() for outcome in passed]
+    return rules, pl.DataFrame([outcome.alias(str(nth)) for nth, outcome in enumerate(outcomes)])
 
 
 def _outcome(check: Check, of: PolarsData) -> pl.LazyFrame:
     """What a check says of each row. To call the check would have pandera write its report, at many times the cost."""
-    outcome = check.get_backend(of.lazyframe)(check).apply(of)
+    outcome: bool | pl.LazyFrame = check.get_backend(of.lazyframe)(check).apply(of)  # type: ignore[no-untyped-call]
     if isinstance(outcome, bool):
         outcome = pl.LazyFrame({"of all rows": [outcome]})
     passed = pl.first()

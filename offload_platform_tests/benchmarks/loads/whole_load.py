@@ -84,6 +84,8 @@ def main() -> None:
     parser.add_argument("warehouse", type=Path)
     parser.add_argument("--without-validation", action="store_true")
     asked = parser.parse_args()
+    # It is there for tests alone, and pandera imports it wherever it is.
+    sys.modules["hypothesis"] = None  # type: ignore[assignment]
     if asked.without_validation:
         assert callable(staging.validate)
         staging.validate = only_what_cannot_be_converted
