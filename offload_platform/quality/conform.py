@@ -158,10 +158,13 @@ class Conformer:
         return {name: rounded for name, rounded in found.items() if rounded.any()}
 
     def _failures(self, frame: pl.DataFrame, typed: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+        # Of no text comes no value: where there are no more of the latter, every text has become one.
         checks = {
             name: pl.col(wire_name(reader.wire)).is_not_null() & pl.col(name).is_null() & ~_means_none(reader)
             for name, reader in self._cells.items()
-            if type(reader) in _FAULTS and not (isinstance(reader, TextListCell) and reader.optional)
+            if type(reader) in _FAULTS
+            and not (isinstance(reader, TextListCell) and reader.optional)
+            and typed[name].null_count() > frame[wire_name(reader.wire)].null_count()
         }
         if not checks:
             return pl.DataFrame(schema=FAILURE_SCHEMA), {}
@@ -217,14 +220,16 @@ def _read_again(
     text: pl.Series, local: pl.Series, offset: pl.Series, unread: pl.Series, open_marks: Sequence[str]
 ) -> tuple[pl.Series, pl.Series]:
     """Wall clock and offset with the times that are not of the usual shape; neither where one of them is unreadable."""
-    rows = (unread & text.is_not_null() & ~text.is_in(list(open_marks))).arg_true()
-    if rows.len():
-        general = timestamps.general(text.gather(rows))
-        local, offset = local.scatter(rows, general["local"]), offset.scatter(rows, general["offset"])
-    both = pl.DataFrame([local, offset])
-    readable = pl.all_horizontal(pl.all().is_not_null())
-    whole = both.select(pl.when(readable).then(pl.all()))
-    return whole[local.name], whole[offset.name]
+    rows = unread.arg_true()
+    local, offset = local.scatter(rows, None), offset.scatter(rows, None)
+    texts = text.gather(rows)
+    is_time = texts.is_not_null() & ~texts.is_in(list(open_marks))
+    if is_time.any():
+        general = timestamps.general(texts.filter(is_time))
+        whole = general.select(pl.when(pl.all_horizontal(pl.all().is_not_null())).then(pl.all()))
+        rows = rows.filter(is_time)
+        local, offset = local.scatter(rows, whole["local"]), offset.scatter(rows, whole["offset"])
+    return local, offset
 
 
 def _keeps_misfits(reader: CellReader) -> bool:
