@@ -45,6 +45,9 @@ Flags = npt.NDArray[np.bool_]
 _NOTE_POSITION = "offload_platform.note_position"
 _undecoded = threading.local()
 
+# polars imports numpy when it is first given an array, and fails where a second thread does so meanwhile.
+pl.Series(np.empty(0))
+
 # The csv module refuses cells of more than 128 kB unless told otherwise; a long trip's waypoints are longer.
 csv.field_size_limit(LONGEST_LINE_BYTES)
 
