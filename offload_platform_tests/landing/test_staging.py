@@ -383,6 +383,6 @@ def test_a_part_that_is_said_to_be_json_lines_needs_no_first_object(
 
 def test_no_thread_imports_numpy_for_polars() -> None:
     """polars fails with a TypeError where a thread is still looking at its stand-in while another replaces it."""
-    code = "import offload_platform.landing.staging, numpy, polars._dependencies as of; print(of.numpy is numpy)"
+    code = "import polars, offload_platform.landing.staging, numpy; print(polars._dependencies.numpy is numpy)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "True\n"
