@@ -94,32 +94,39 @@ class JsonCells:
             TooManyMembers: the objects have so many different members that a table of them would fill the memory.
         """
         stream = ArrowStream(pl.DataFrame({"line": lines}))  # noqa: F841 (read by DuckDB by its name)
-        # A map has no member twice: there is none of an object that does. Each line is read as JSON twice, no more.
         self._connection.execute(
             """CREATE OR REPLACE TEMP TABLE objects AS
-                SELECT row_number() OVER () AS nth, members,
-                    members IS NOT NULL AS is_clear,
-                    CASE WHEN members IS NULL THEN coalesce(json_type(line) = 'OBJECT', false) ELSE true END
-                        AS is_object
-                FROM (SELECT line, from_json(line, '"MAP(VARCHAR, VARCHAR)"') AS members
-                    FROM (SELECT CASE WHEN json_valid(line) THEN line END AS line FROM stream))"""
+                SELECT row_number() OVER () AS nth, CASE WHEN names IS NOT NULL THEN line END AS line, names
+                FROM (SELECT line, CASE WHEN len(names) > 0 THEN names WHEN json_type(line) = 'OBJECT' THEN names END
+                        AS names
+                    FROM (SELECT line, json_keys(line) AS names
+                        FROM (SELECT CASE WHEN json_valid(line) THEN line END AS line FROM stream)))"""
         )
         # Nearly all lines have the members of the line before, so looking at each combination once costs little.
-        combinations = self._connection.execute(
-            "SELECT map_keys(members) AS names FROM objects WHERE is_clear GROUP BY names ORDER BY min(nth)"
-        ).fetchall()
-        names = list(dict.fromkeys(name for (combination,) in combinations for name in combination))
+        combinations = [
+            combination
+            for (combination,) in self._connection.execute(
+                "SELECT names FROM objects WHERE names IS NOT NULL GROUP BY names ORDER BY min(nth)"
+            ).fetchall()
+        ]
+        names = list(dict.fromkeys(name for combination in combinations for name in combination))
+        all_clear = all(len(set(combination)) == len(combination) for combination in combinations)
         if len(names) * lines.len() > _MOST_MEMBER_CELLS:
             raise TooManyMembers(len(names), lines.len())
-        values = [f"members[{literal(name)}] AS v{nth}" for nth, name in enumerate(names)]
+        pointers = ", ".join(literal(_pointer(name)) for name in names)
+        values = f"json_extract_string(line, [{pointers}])" if names else "NULL::VARCHAR[]"
         found = pl.DataFrame(
             ArrowStream(
                 self._connection.sql(
-                    f"SELECT {', '.join(['is_object', 'is_clear', *values])} FROM objects ORDER BY nth"
+                    f"""SELECT line IS NOT NULL AS is_object,
+                        {"line IS NOT NULL" if all_clear else "len(list_distinct(names)) = len(names)"} AS is_clear,
+                        {values} AS v FROM objects ORDER BY nth"""
                 )
             )
         )
-        return found.rename({f"v{nth}": wire_name(name) for nth, name in enumerate(names)})
+        return found.select(
+            "is_object", "is_clear", *(pl.col("v").list.get(i).alias(wire_name(name)) for i, name in enumerate(names))
+        )
 
     def _each_once(self, cells: pl.Series, decode: Callable[[pl.Series], pl.Series]) -> pl.Series:
         """Decode each distinct cell once: short cells repeat so often that looking them up costs less."""
@@ -179,3 +186,8 @@ def _timed_fixes_sql() -> str:
         f"{{latitude: p.latitude, longitude: p.longitude, fix_at: {at}, fix_local: {local}, utc_offset_min: {offset}}}"
     )
     return f"list_transform(list_transform({_fixes_sql()}, lambda p: {parsed}), lambda p: {fix})"
+
+
+def _pointer(name: str) -> str:
+    """The JSON Pointer (RFC 6901) of a member: it takes any name, where a path has signs of its own."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
