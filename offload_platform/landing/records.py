@@ -416,19 +416,20 @@ def _parse_one_by_one(physical: _Lines, columns: tuple[str, ...], delimiter: str
         if record is None:
             rejected.append((first_line + nth, [_fault(lines[nth], delimiter)], printable(lines[nth])))
             continue
-        whole = b"".join(record)
-        values = next(csv.reader([whole.decode("utf-8")], delimiter=delimiter, strict=True))
+        text, height = record
+        is_quoted = _QUOTE.decode() in text
+        values = next(csv.reader([text], delimiter=delimiter, strict=True)) if is_quoted else text.split(delimiter)
         if len(values) == len(columns):
             cells.append(values)
             row_lines.append(first_line + nth)
-            if len(record) > 1:
-                heights[first_line + nth] = len(record)
+            if height > 1:
+                heights[first_line + nth] = height
         else:
             few = "few" if len(values) < len(columns) else "many"
             reason = f"too {few} fields: {len(values)} of {len(columns)}"
-            rejected.append((first_line + nth, [reason], printable(whole)))
-        continued += len(record) - 1
-        next_line = nth + len(record)
+            rejected.append((first_line + nth, [reason], text))
+        continued += height - 1
+        next_line = nth + height
     rows = pl.DataFrame(cells, schema={wire_name(c): pl.String for c in columns}, orient="row")
     return Records(
         rows.with_columns(pl.when(pl.all() != "").then(pl.all())).with_columns(
@@ -441,8 +442,8 @@ def _parse_one_by_one(physical: _Lines, columns: tuple[str, ...], delimiter: str
     )
 
 
-def _whole_record(lines: dict[int, bytes], nth: int, well_formed: re.Pattern[str]) -> list[bytes] | None:
-    """The lines of the record that begins on a line; None when no well-formed record begins there."""
+def _whole_record(lines: dict[int, bytes], nth: int, well_formed: re.Pattern[str]) -> tuple[str, int] | None:
+    """The record that begins on a line, without its line end, and its lines; None when no well-formed one does."""
     record: list[bytes] = []
     quotes = 0
     for following in range(nth, nth + MOST_LINES_OF_A_RECORD):
@@ -457,10 +458,12 @@ def _whole_record(lines: dict[int, bytes], nth: int, well_formed: re.Pattern[str
     if quotes % 2 or b"\x00" in whole:
         return None
     try:
-        text = whole.decode("utf-8")
+        text = whole.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         return None
-    return record if well_formed.fullmatch(text.removesuffix("\n").removesuffix("\r")) else None
+    # Without quotes, nothing but a carriage return can be where it may not.
+    is_record = well_formed.fullmatch(text) if quotes else "\r" not in text
+    return (text, len(record)) if is_record else None
 
 
 def _record_pattern(delimiter: str) -> re.Pattern[str]:
