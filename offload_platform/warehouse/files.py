@@ -154,8 +154,7 @@ class WarehouseFiles:
                     _keep_failed(folder, error, with_rows=not self.erasures.exists())
                 raise
             finally:
-                if folder.exists():
-                    rmtree(folder)
+                _remove(folder)
                 _lock_of(folder).unlink(missing_ok=True)
 
     def staging_left_behind(self, at: float | None = None) -> list[Path]:
@@ -231,9 +230,19 @@ def _lock_of(folder: Path) -> Path:
     return folder.with_suffix(".lock")
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder, and what is still put there by a thread that an interrupt has parted from its pool."""
+    while folder.exists():
+        try:
+            rmtree(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+
+
 def _keep_failed(folder: Path, error: Exception, *, with_rows: bool) -> None:
     if not with_rows:
-        rmtree(folder)
+        _remove(folder)
         folder.mkdir()
     kept = folder.rename(folder.with_suffix(_FAILED))
     # A full disk must not hide what went wrong.

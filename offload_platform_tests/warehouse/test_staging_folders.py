@@ -1,7 +1,10 @@
 """Staged files of a load that failed are kept as long as is asked for; of all others nothing stays."""
 
 import os
+import threading
 import time
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,33 @@ def test_a_failed_load_is_kept_with_its_error_and_goes_with_a_later_load(tmp_pat
     with files.staging_folder():
         assert not kept.exists()
     assert folders(files) == []
+
+
+def test_nothing_stays_of_a_thread_that_still_writes(tmp_path: Path) -> None:
+    """An interrupt that falls into the start of a thread leaves it to itself: its pool does not know of it yet."""
+    files = WarehouseFiles(tmp_path)
+    written: list[int] = []
+
+    def write(folder: Path) -> None:
+        with suppress(FileNotFoundError):
+            for number in count():
+                (folder / f"{number}.rows").touch()
+                written.append(number)
+
+    def interrupted() -> None:
+        with files.staging_folder() as folder:
+            thread = threading.Thread(target=write, args=(folder,))
+            thread.start()
+            threads.append(thread)
+            while len(written) < 100:
+                time.sleep(0.001)
+            raise KeyboardInterrupt
+
+    threads: list[threading.Thread] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    threads[0].join(timeout=60)
+    assert (folders(files), threads[0].is_alive()) == ([], False)
 
 
 def test_what_was_kept_goes_when_nothing_is_to_be_kept_any_more(tmp_path: Path) -> None:
