@@ -26,7 +26,7 @@ from .by_hand import ByHand
 Make = Callable[..., Any]
 DAY = datetime(2018, 12, 7, tzinfo=UTC)
 PART = "20181207T000000/{}/part-0"
-TYPES = ("moments", "transports_realtime", "driving_events_realtime", "scores_realtime")
+TYPES = ("moments", "transports_realtime", "driving_events_realtime", "scores_realtime", "mapping")
 ON_ONE_BUILD = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 
 
@@ -116,6 +116,13 @@ def test_rows_whose_key_stands_before_are_told_apart(build: Build, rows: list[tu
     assert [(e.rows, e.contents, list(e.places)) for e in repeats.examples] == [
         (n, different, places) for _, _, n, different, places in sorted(repeated)[:5]
     ], "contradictory keys first, then by their first line"
+
+
+def test_one_key_may_stand_for_things_that_are_told_apart(build: Build) -> None:
+    """Rows of a register are about a user and an external id; its natural key is the user alone."""
+    build.deliver("mapping", [{"user_id": "a", "external_id": external} for external in ("x", "y", "y")])
+    repeats = build.measure("mapping").repeats
+    assert (repeats.copies, repeats.contradictions) == (1, 1)
 
 
 def test_only_the_delivery_itself_is_looked_at(build: Build) -> None:
